@@ -1,0 +1,1 @@
+"""Who may read the numbers, and what a person sees."""
