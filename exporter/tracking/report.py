@@ -21,9 +21,10 @@ class Counter(msgspec.Struct, frozen=True):
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """Observations of one label set: how many fell into each bucket (not cumulative; the last is +Inf), and their sum."""
+    """Observations of one label set: how many fell into each bucket, and their sum."""
 
     counts: tuple[int, ...]
+    """Not cumulative; the last is +Inf."""
     sum: float
 
 

@@ -1,0 +1,271 @@
+"""One task as it is shown now, against what is known of it -> changes, each exactly once.
+
+The platform shows states, not events: ``observe`` finds the events between two looks at a task. Read again, a task
+that has not changed yields nothing, so the same page twice, pages that shift, and a poll that is repeated count
+nothing twice.
+
+**Which call is it?** A task shows one call at a time: attempts, retries and redials overwrite each other. ``call_id``
+decides where both looks have one, then the start. Where neither does (stubs, rejected calls), a call that has not
+ended is the same; one that has ended is another only if its task has waited or been retried in between ("left").
+
+**When is it counted?** When its record is final: it has ended and is enriched with an end time or a duration; or it has
+ended and stayed a stub for the settling time; or another call has taken its place. What is learned later is counted
+when it appears, by how much it exceeds what was counted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from exporter.tracking.records import NO_AMOUNTS, KnownCall, Record, Seen, digest
+from exporter.tracking.tallies import Draft, amounts_of
+from exporter.unpod.facts import Call, Task
+from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
+
+WAITING: Final = ("pending", "scheduled", "hold")
+"""In these statuses no call is under way: what the output tells is over, or has never begun."""
+_FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task is looked at."""
+
+    now: float
+    """Unix seconds."""
+    settling: float
+    """Seconds after which a call that stays a stub is counted as it is."""
+    history: bool = False
+    """What a task shows at first sight lies in the past and is not to be counted."""
+    keep_numbers: bool = False
+    """The organisation's own numbers are counted, so a held call may keep its number."""
+
+
+def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Record:
+    """What is known of ``task`` after this look; the events since the last one go into ``draft``."""
+    _count_task(known, task, look, draft)
+    call, past = _count_call(known, task, look, draft)
+    started = _count_start(known, task, call, look, draft)
+    is_open = task.status in OPEN_STATUSES
+    return Record(
+        status=task.status,
+        execution_type=task.execution_type,
+        retry_attempt=task.retry_attempt,
+        failure_count=task.failure_count,
+        created=known.created if known and known.created is not None else task.created,
+        scheduled=task.scheduled if is_open or not started else None,
+        changed=task.changed if is_open else None,
+        entered=_entered(known, task, look) if is_open else None,
+        run=digest(task.run) if is_open and task.run else 0,
+        odd=_count_odd(known, task, look, draft),
+        started=started,
+        call=call,
+        past=past,
+    )
+
+
+def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:
+    place = (task.execution_type, task.status)
+    before = (known.execution_type, known.status) if known else None
+    if place != before:
+        draft.moved(before, place)
+    if known is None and look.history:
+        return
+    if known is None:
+        draft.created(task.execution_type)
+    if (risen := task.retry_attempt - (known.retry_attempt if known else 0)) > 0:
+        draft.retried(task.execution_type, risen)
+    if (risen := task.failure_count - (known.failure_count if known else 0)) > 0:
+        draft.failures(task.execution_type, risen)
+    if known is None or known.status != task.status:
+        _count_entry(known, task, draft)
+
+
+def _count_entry(known: Record | None, task: Task, draft: Draft) -> None:
+    draft.entered(task.execution_type, task.status)
+    if task.status == "failed":
+        draft.failed(task.failure_reason)
+    if task.status in TERMINAL_STATUSES:
+        draft.finished(task.execution_type, _final_attempt(known, task))
+
+
+def _final_attempt(known: Record | None, task: Task) -> int:
+    """The attempt in which a task has finished: success sets ``retry_attempt`` back to 0 in the same step."""
+    if known and known.open and task.status == "completed":
+        return max(known.retry_attempt, task.retry_attempt)
+    return task.retry_attempt
+
+
+def _count_odd(known: Record | None, task: Task, look: Look, draft: Draft) -> int:
+    before = known.odd if known else 0
+    fresh = [field for field in task.odd if not before & _FIELD_BITS[field]]
+    if known is not None or not look.history:
+        draft.odd(fresh)
+    return before | sum(_FIELD_BITS[field] for field in fresh)
+
+
+def _entered(known: Record | None, task: Task, look: Look) -> float:
+    """Since when a task has its status: ``last_status_change``, unless this very change has not moved it."""
+    if known and known.status == task.status and known.entered is not None:
+        return known.entered
+    if task.changed is None or (known and known.changed == task.changed):
+        return look.now
+    return min(task.changed, look.now)
+
+
+def _count_start(known: Record | None, task: Task, call: KnownCall | None, look: Look, draft: Draft) -> bool:
+    """Counts the start delay of a task once, at its first call; returns whether that is settled now."""
+    if known and known.started:
+        return True
+    waits_again = task.status in WAITING and task.retry_attempt > 0
+    first = task.retry_attempt - waits_again == 0
+    if call is None or call.start is None:
+        # A later attempt, or a call left behind, without a start in sight: the first start is gone for good.
+        return not first or bool(call and call.seen & Seen.LEFT)
+    if first and not (known is None and look.history):
+        draft.started(task.execution_type, max(0.0, call.start - _due(known, task, call.start)))
+    return True
+
+
+def _due(known: Record | None, task: Task, start: float) -> float:
+    """When the first call was due. A schedule after the start is that of the retry."""
+    schedules = (task.scheduled, known.scheduled if known else None, task.created)
+    return next((due for due in schedules if due is not None and due <= start), start)
+
+
+def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> tuple[KnownCall | None, tuple[int, ...]]:
+    """Follows the calls of a task; returns the last one and the names of those before it."""
+    if known is None or known.call is None:
+        past = known.past if known else ()
+        return (_first_seen(task.call, known, task, look, draft) if task.call else None), past
+    before, shown = known.call, task.call
+    if shown is None:
+        return _left_if(task.status in WAITING, _settled(before, look, draft)), known.past
+    if _is_same(before, shown, known, task):
+        before = _left_if(_begins_anew(known, task), before)
+        return _left_if(task.status in WAITING, _followed(before, shown, task, look, draft)), known.past
+    if _name(shown) in known.past:
+        # An old call shown again: it has been counted.
+        return before, known.past
+    replaced = _finalised(before, draft)
+    counted = replaced.seen & (Seen.COUNTED | Seen.CLOSED)
+    past = (*known.past, replaced.name) if counted and replaced.name else known.past
+    return _left_if(task.status in WAITING, _followed(KnownCall(), shown, task, look, draft)), past
+
+
+def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:
+    closed = known is None and look.history and _over(shown, task)
+    call = _followed(KnownCall(seen=Seen.CLOSED if closed else 0), shown, task, look, draft)
+    return _left_if(task.status in WAITING, call)
+
+
+def _name(call: Call) -> int:
+    return KnownCall(id=digest(call.id) if call.id else 0, start=call.start).name
+
+
+def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
+    """Whether the shown call is the one known before: see "Which call is it?" above."""
+    if before.id and shown.id:
+        return before.id == digest(shown.id)
+    if not before.seen & Seen.ENDED:
+        return True
+    if before.start is not None and shown.start is not None:
+        return before.start == shown.start
+    retried = task.retry_attempt > known.retry_attempt
+    left = bool(before.seen & Seen.LEFT)
+    if task.status in WAITING:
+        # What a retry leaves behind is the known call, unless that one was left behind by an earlier retry.
+        return not (left and retried)
+    if not left and not _begins_anew(known, task):
+        return True
+    return task.status not in TERMINAL_STATUSES and before.digest == shown.digest
+
+
+def _begins_anew(known: Record, task: Task) -> bool:
+    """Whether another attempt has begun since the last look although the task was not seen waiting."""
+    if task.status in WAITING:
+        return False
+    reopened = known.status in TERMINAL_STATUSES and task.status not in TERMINAL_STATUSES
+    return reopened or task.retry_attempt > known.retry_attempt
+
+
+def _left_if(left: bool, call: KnownCall) -> KnownCall:
+    """The call, marked as left behind where it has ended and its task waits or begins anew."""
+    if not left or not call.seen & Seen.ENDED or call.seen & Seen.LEFT:
+        return call
+    return msgspec.structs.replace(call, seen=call.seen | Seen.LEFT)
+
+
+def _over(call: Call, task: Task) -> bool:
+    return call.over or task.status in TERMINAL_STATUSES
+
+
+def _enriched(call: Call) -> bool:
+    """Whether an ended call tells its end or duration. The 0 of a call just dispatched tells nothing."""
+    return call.end is not None or (call.duration is not None and (call.over or call.duration > 0))
+
+
+def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
+    """The known call after another look at it."""
+    seen = Seen(before.seen)
+    ended = before.ended
+    if not seen & Seen.ENDED and _over(shown, task):
+        seen |= Seen.ENDED
+        ended = look.now
+    held = shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
+    call = KnownCall(
+        id=digest(shown.id) if shown.id else before.id,
+        start=shown.start if shown.start is not None else before.start,
+        digest=shown.digest,
+        seen=int(seen),
+        ended=ended,
+        held=held,
+        amounts=before.amounts,
+    )
+    if not seen & Seen.ENDED or seen & Seen.CLOSED:
+        return msgspec.structs.replace(call, held=None)
+    if seen & Seen.COUNTED:
+        return _count_parts(call, shown, draft)
+    return _finalised(call, draft) if _enriched(shown) else _settled(call, look, draft)
+
+
+def _settled(call: KnownCall, look: Look, draft: Draft) -> KnownCall:
+    """The call, counted if it has been a stub for longer than the settling time."""
+    if call.held is None or call.ended is None or look.now - call.ended < look.settling:
+        return call
+    return _finalised(call, draft)
+
+
+def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
+    """The call, counted as it was last shown, if it has ended and is not counted yet."""
+    if call.held is None:
+        return call
+    draft.call(call.held)
+    counted = msgspec.structs.replace(call, seen=call.seen | Seen.COUNTED, ended=None)
+    return _count_parts(counted, call.held, draft)
+
+
+def _count_parts(call: KnownCall, shown: Call, draft: Draft) -> KnownCall:
+    """Counts what has appeared of a counted call since the last look."""
+    seen = Seen(call.seen)
+    if shown.end is not None:
+        draft.ended_at(shown.end)
+    if shown.duration and not seen & Seen.DURATION:
+        draft.duration(shown.direction, shown.duration)
+        seen |= Seen.DURATION
+    if shown.recorded and not seen & Seen.RECORDING:
+        draft.recorded()
+        seen |= Seen.RECORDING
+    if shown.silent is not None and not seen & Seen.TRANSCRIPT:
+        if shown.silent:
+            draft.silent()
+        seen |= Seen.TRANSCRIPT
+    if shown.outcome is not None and not seen & Seen.OUTCOME:
+        draft.outcome(shown.outcome)
+        seen |= Seen.OUTCOME
+    if shown.sentiment is not None and not seen & Seen.SENTIMENT:
+        draft.sentiment(shown.sentiment)
+        seen |= Seen.SENTIMENT
+    amounts = draft.amounts(call.amounts or NO_AMOUNTS, amounts_of(shown))
+    return msgspec.structs.replace(call, seen=int(seen), held=None, amounts=amounts if amounts != NO_AMOUNTS else None)

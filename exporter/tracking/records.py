@@ -1,0 +1,176 @@
+"""What the ledger keeps of each task, and how it lies on disk.
+
+A record holds just enough to recognise every event once: no text, no names, and ids only as digests.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from exporter.unpod.facts import Call
+from exporter.unpod.vocabulary import EXECUTION_TYPES, OPEN_STATUSES, STATUSES
+
+
+def digest(text: str) -> int:
+    """A 64-bit name for an id: signed, as databases have it, and never 0, which means "none"."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True) or 1
+
+
+class Seen(IntFlag):
+    """What is already known or counted of a call."""
+
+    ENDED = 1
+    """It has been seen ended, by its output or by its task."""
+    LEFT = 2
+    """Since it ended its task has waited or been retried: what comes next may be another call."""
+    COUNTED = 4
+    CLOSED = 8
+    """It is history that is not to be counted, whatever is learned of it later."""
+    DURATION = 16
+    RECORDING = 32
+    TRANSCRIPT = 64
+    OUTCOME = 128
+    SENTIMENT = 256
+
+
+class Amounts(msgspec.Struct, frozen=True, array_like=True):
+    """How much of a call's amounts has been counted, in whole units, so that sums are exact in any order."""
+
+    cost: int = 0
+    """Billionths of a dollar."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tts_characters: int = 0
+    stt: int = 0
+    """Billionths of a second."""
+    agent_messages: int = 0
+    user_messages: int = 0
+    other_messages: int = 0
+    latencies: int = 0
+    latency: int = 0
+    """Billionths of a second."""
+
+
+NO_AMOUNTS: Final = Amounts()
+
+
+class KnownCall(msgspec.Struct, frozen=True, array_like=True):
+    """The call that a task's ``output`` told of last."""
+
+    id: int = 0
+    """Digest of the ``call_id``; 0 where there is none."""
+    start: float | None = None
+    digest: int = 0
+    """Digest of the output: tells whether an output without ids has changed."""
+    seen: int = 0
+    """Flags of ``Seen``."""
+    ended: float | None = None
+    """When it was first seen ended (the exporter's clock); kept until it is counted."""
+    held: Call | None = None
+    """What it told when last seen; kept from its end until it is counted."""
+    amounts: Amounts | None = None
+
+    @property
+    def name(self) -> int:
+        """What recognises this call when it is no longer its task's last; 0 where nothing does."""
+        return self.id or (digest(repr(self.start)) if self.start is not None else 0)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one task. Times are Unix seconds."""
+
+    status: str
+    execution_type: str
+    retry_attempt: int = 0
+    failure_count: int = 0
+    created: float | None = None
+    scheduled: float | None = None
+    """``scheduled_timestamp`` as last shown; kept while the task is open or its first start is not known."""
+    changed: float | None = None
+    """``last_status_change`` as last shown; kept while the task is open."""
+    entered: float | None = None
+    """Since when it has its status, as far as known; kept while the task is open."""
+    run: int = 0
+    """Digest of ``run_id``; kept while the task is open."""
+    odd: int = 0
+    """Which of ``vocabulary.FIELDS`` have ever had a value that fits nothing known, as a bit mask."""
+    started: bool = False
+    """The start of the first call is known, or will never be."""
+    call: KnownCall | None = None
+    past: tuple[int, ...] = ()
+    """Names of earlier calls of the same task."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the task still waits or runs."""
+        return self.status in OPEN_STATUSES
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A ``Record`` as it lies on disk: words as positions, what is rarely set last.
+
+    ``created`` is not among it: storage keeps it in a column of its own.
+    """
+
+    status: int
+    execution_type: int
+    retry_attempt: int
+    call: KnownCall | None = None
+    started: bool = False
+    failure_count: int = 0
+    odd: int = 0
+    past: tuple[int, ...] = ()
+    scheduled: float | None = None
+    changed: float | None = None
+    entered: float | None = None
+    run: int = 0
+
+
+_STATUS_CODES: Final = {word: code for code, word in enumerate(STATUSES)}
+_EXECUTION_TYPE_CODES: Final = {word: code for code, word in enumerate(EXECUTION_TYPES)}
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(_Packed)
+
+
+def pack(record: Record) -> bytes:
+    """The bytes of a record, without ``created``."""
+    return _encoder.encode(
+        _Packed(
+            _STATUS_CODES[record.status],
+            _EXECUTION_TYPE_CODES[record.execution_type],
+            record.retry_attempt,
+            record.call,
+            record.started,
+            record.failure_count,
+            record.odd,
+            record.past,
+            record.scheduled,
+            record.changed,
+            record.entered,
+            record.run,
+        )
+    )
+
+
+def unpack(packed: bytes, created: float | None) -> Record:
+    """The record of some bytes and the time beside them. Raises ``msgspec.DecodeError`` where they are none."""
+    row = _decoder.decode(packed)
+    return Record(
+        status=STATUSES[row.status],
+        execution_type=EXECUTION_TYPES[row.execution_type],
+        retry_attempt=row.retry_attempt,
+        failure_count=row.failure_count,
+        created=created,
+        scheduled=row.scheduled,
+        changed=row.changed,
+        entered=row.entered,
+        run=row.run,
+        odd=row.odd,
+        started=row.started,
+        call=row.call,
+        past=row.past,
+    )

@@ -1,0 +1,216 @@
+"""The state in one SQLite file, or in memory.
+
+WAL with ``synchronous=FULL``: what a poll has committed survives a kill and a power cut, so a number that Prometheus has
+scraped is never taken back. One thread does all the work, so the event loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Final, TypeVar
+
+import msgspec
+
+from exporter.tracking.records import Record, pack, unpack
+from exporter.tracking.storage import Book, Commit, Loaded, StateInUse, StorageError
+
+T = TypeVar("T")
+
+_APPLICATION_ID: Final = 0x556E7064
+"""Marks the file as ours ("Unpd")."""
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE state (created REAL NOT NULL);
+CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL);
+CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,
+                      PRIMARY KEY (agent, series)) WITHOUT ROWID;
+CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, open INTEGER NOT NULL,
+                    record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
+CREATE INDEX open_tasks ON tasks (agent) WHERE open;
+"""
+
+
+class SqliteStorage:
+    """``Storage`` in the file at ``path`` (None: in memory). Open it with ``await SqliteStorage.open(...)``."""
+
+    def __init__(self, path: Path | None, clock: Callable[[], float], committed: Callable[[float], None]) -> None:
+        self._path = path
+        self._clock = clock
+        self._committed = committed
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._lock: IO[str] | None = None
+        self._database: sqlite3.Connection
+        self._agents: dict[str, int] = {}
+        self.created = 0.0
+        """When this state began, in Unix seconds: later than expected means that an older one was lost."""
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        committed: Callable[[float], None] = lambda seconds: None,
+    ) -> SqliteStorage:
+        """Opens or creates the state. ``committed`` is told how many seconds each commit took.
+
+        Raises ``StateInUse`` where another process has it, ``StorageError`` where it cannot be read or is not ours.
+        """
+        storage = cls(path, clock, committed)
+        try:
+            await storage._run(storage._open)
+        except BaseException:
+            await storage.close()
+            raise
+        return storage
+
+    async def load(self, agent: str) -> Loaded | None:
+        return await self._run(lambda: self._load(agent))
+
+    async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
+        return await self._run(lambda: self._records(agent, keys))
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        await self._run(lambda: self._commit(agent, commit))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def size(self) -> int:
+        """Bytes of the state on disk, its journal included; 0 in memory."""
+        if self._path is None:
+            return 0
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+            raise StorageError(f"{self._name}: {error}") from error
+
+    @property
+    def _name(self) -> str:
+        return f"state file {self._path}" if self._path else "state in memory"
+
+    def _open(self) -> None:
+        if self._path is not None:
+            self._lock = _locked(self._path)
+        self._database = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._prepare()
+        self._agents = dict(self._database.execute("SELECT handle, id FROM agents"))
+        (self.created,) = self._database.execute("SELECT created FROM state").fetchone()
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        (application,) = self._database.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables == 0:
+            self._create()
+        elif application != _APPLICATION_ID:
+            raise StorageError(f"{self._name} is a database of another program; name another file in state.path")
+        elif version != _VERSION:
+            raise StorageError(
+                f"{self._name} has version {version}, this exporter reads version {_VERSION}; "
+                "run the exporter that wrote it, or name another file in state.path"
+            )
+
+    def _create(self) -> None:
+        self._database.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT"
+        )
+        self._database.execute("INSERT INTO state VALUES (?)", (self._clock(),))
+
+    def _close(self) -> None:
+        if hasattr(self, "_database"):
+            self._database.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _load(self, agent: str) -> Loaded | None:
+        if agent not in self._agents:
+            return None
+        number = self._agents[agent]
+        read = self._database.execute
+        (book,) = read("SELECT book FROM agents WHERE id = ?", (number,)).fetchone()
+        (tracked,) = read("SELECT count(*) FROM tasks WHERE agent = ?", (number,)).fetchone()
+        numbers = read("SELECT series, value FROM numbers WHERE agent = ?", (number,))
+        rows = read("SELECT key, record, created FROM tasks WHERE agent = ? AND open", (number,))
+        return Loaded(
+            book=msgspec.json.decode(book, type=Book),
+            numbers={tuple(json.loads(series)): value for series, value in numbers},
+            open={key: unpack(record, created) for key, record, created in rows},
+            tracked=tracked,
+        )
+
+    def _records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
+        if agent not in self._agents:
+            return {}
+        rows = self._database.execute(
+            "SELECT key, record, created FROM tasks WHERE agent = ? AND key IN (SELECT value FROM json_each(?))",
+            (self._agents[agent], json.dumps(list(keys))),
+        )
+        return {key: unpack(record, created) for key, record, created in rows}
+
+    def _commit(self, agent: str, commit: Commit) -> None:
+        started = time.perf_counter()
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            number = self._write(agent, commit)
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self._agents[agent] = number
+        self._committed(time.perf_counter() - started)
+
+    def _write(self, agent: str, commit: Commit) -> int:
+        (number,) = self._database.execute(
+            "INSERT INTO agents (handle, book) VALUES (?, ?)"
+            " ON CONFLICT (handle) DO UPDATE SET book = excluded.book RETURNING id",
+            (agent, msgspec.json.encode(commit.book).decode()),
+        ).fetchone()
+        self._database.executemany(
+            "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
+            [(number, json.dumps(key), value) for key, value in commit.numbers.items()],
+        )
+        self._database.executemany(
+            "DELETE FROM numbers WHERE agent = ? AND series = ?", [(number, json.dumps(key)) for key in commit.dropped]
+        )
+        self._database.executemany(
+            "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
+            [(number, key, record.created, record.open, pack(record)) for key, record in commit.records.items()],
+        )
+        return int(number)
+
+
+def _locked(path: Path) -> IO[str]:
+    """The lock beside the state, held until it is closed or the process is gone, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StateInUse(
+            f"state file {path} is in use by another exporter (process {holder}); "
+            "stop that one, or give this one a file of its own in state.path"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock

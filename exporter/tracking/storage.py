@@ -1,0 +1,87 @@
+"""What tracking asks of a database: the ledger and the numbers of each agent, committed together.
+
+Kept small, since other databases than SQLite will follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import msgspec
+
+from exporter.tracking.records import Record
+from exporter.tracking.tallies import Key
+
+
+class StorageError(Exception):
+    """The state cannot be read or written; the message says which, why and what may be done."""
+
+
+class StateInUse(StorageError):
+    """Another process writes to the same state."""
+
+
+class Book(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one agent as a whole. Times are Unix seconds."""
+
+    since: float
+    """When the ledger began to count."""
+    count_from: float | None
+    """A task created before this is history when it is first seen; None: all that is found until the history has been
+    read once."""
+    complete: bool = False
+    """The whole history has been read once."""
+    read_from: float | None = None
+    """Tasks created before this are not read; None: all are."""
+    newest: float | None = None
+    """The newest ``created`` seen."""
+    last_success: float | None = None
+    last_call_end: float | None = None
+    reported: int | None = None
+    """The API's own ``count`` at the last success."""
+    unreadable: int = 0
+    """Tasks that the server could not deliver at the last success."""
+    began: dict[str, float] = {}
+    """Families that began later than ``since``."""
+    bounds: dict[str, tuple[float, ...]] = {}
+    """The buckets that each histogram was counted into."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is kept in memory of an agent."""
+
+    book: Book
+    numbers: dict[Key, int]
+    open: dict[int, Record]
+    """The open tasks by key."""
+    tracked: int
+    """How many tasks the ledger knows."""
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One transaction: what is known and what was counted, or neither."""
+
+    book: Book
+    numbers: Mapping[Key, int] = {}
+    """The new values of the numbers that have changed."""
+    dropped: Collection[Key] = ()
+    """Numbers that are no more."""
+    records: Mapping[int, Record] = {}
+    """The new records of the tasks that have changed."""
+
+
+class Storage(Protocol):
+    """Raises ``StorageError`` wherever it cannot do what it is asked."""
+
+    async def load(self, agent: str) -> Loaded | None:
+        """What is known of an agent; None: it was never committed."""
+
+    async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
+        """The records of those tasks that are known."""
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        """All of it, durably, or nothing."""
+
+    async def close(self) -> None:
+        """Finishes what is under way and lets go of the state."""
