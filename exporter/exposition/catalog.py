@@ -1,0 +1,457 @@
+"""Every metric family once: name, kind, help, labels, unit, buckets, and where its numbers come from.
+
+Rendering, zero initialisation, the exporter's own metrics, the docs table and the tests all read this table.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from exporter.unpod import vocabulary
+from exporter.unpod.errors import REASONS
+
+DAY: Final = 86_400.0
+
+
+class Kind(enum.StrEnum):
+    """The types of Prometheus that are used here."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+
+
+class Scope(enum.Enum):
+    """Whose numbers a family holds."""
+
+    AGENT = "agent"
+    """One agent's, from its report; the first label is ``agent``."""
+    SUM = "sum"
+    """The exporter's, summed over the reports of its agents."""
+    PROCESS = "process"
+    """The exporter's about itself, counted while it runs."""
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label and the values that it may have."""
+
+    name: str
+    values: tuple[str, ...] | None = None
+    """The bounded domain; None where it is open (a code, a number): then only what exists is shown."""
+    always: tuple[str, ...] | None = None
+    """The values that are exported as 0 in advance, besides those seen; None: all of a bounded domain."""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The values that are known in advance."""
+        return self.always if self.always is not None else self.values or ()
+
+    @property
+    def grows(self) -> bool:
+        """Whether values are added once they are seen."""
+        return self.values is None or self.always is not None
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric family."""
+
+    name: str
+    """The full name, a counter's with ``_total``."""
+    kind: Kind
+    help: str
+    labels: tuple[Label, ...] = ()
+    """Without ``agent``, which every family of an agent has in front."""
+    scope: Scope = Scope.AGENT
+    buckets: tuple[float, ...] = ()
+    """Upper bounds without +Inf, in the family's unit."""
+    expires: bool = False
+    """Whether it shows what the platform showed, and so disappears when that is too old."""
+    zeroed: bool = True
+    """Whether a published family without a value means 0; False where no value means that there is none."""
+
+    @property
+    def source(self) -> str:
+        """Its key in ``Report.families``."""
+        return self.name.removeprefix("unpod_").removesuffix("_total")
+
+    @property
+    def unit(self) -> str:
+        """Its unit in the sense of OpenMetrics: the last word of its name, where that is a unit."""
+        last = self.name.removesuffix("_total").rpartition("_")[2]
+        return last if last in UNITS else ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the configuration shows in the catalog."""
+
+    history: float | None = None
+    """How far back tasks are read, in seconds; None: all of them."""
+    call_duration_buckets: tuple[float, ...] = (5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+
+
+UNITS: Final = ("seconds", "bytes", "dollars", "ratio")
+INFO: Final = "unpod_agent_info"
+"""The family whose numbers are not in ``Report.families``: its labels are ``Report.info``."""
+
+STATUS: Final = Label("status", vocabulary.STATUSES)
+OPEN_STATUS: Final = Label("status", vocabulary.OPEN_STATUSES)
+EXECUTION_TYPE: Final = Label("execution_type", vocabulary.EXECUTION_TYPES, always=("call",))
+DIRECTION: Final = Label("direction", vocabulary.DIRECTIONS, always=("outbound",))
+CALL_STATUS: Final = Label("call_status", vocabulary.CALL_STATUSES)
+END_REASON: Final = Label("end_reason", vocabulary.END_REASONS)
+CODE: Final = Label("code")
+OUTCOME: Final = Label("outcome", vocabulary.OUTCOMES)
+SENTIMENT: Final = Label("sentiment", vocabulary.SENTIMENTS)
+ROLE: Final = Label("role", vocabulary.ROLES)
+TOKEN_KIND: Final = Label("kind", ("prompt", "completion"))
+NUMBER: Final = Label("number")
+FAILURE_REASON: Final = Label("reason", vocabulary.FAILURE_REASONS)
+POLL_FAILURE_REASON: Final = Label("reason", REASONS)
+FIELD: Final = Label("field", vocabulary.FIELDS)
+ENDPOINT: Final = Label("endpoint", ("tasks", "agents"))
+API_CODE: Final = Label("code", always=("200",))
+
+_POLLS: Final = (
+    Family(
+        name=INFO,
+        kind=Kind.GAUGE,
+        help="1, with the agent's own name and type from the agents list, and the labels that the configuration adds",
+        labels=(Label("name"), Label("agent_type")),
+    ),
+    Family(name="unpod_agent_up", kind=Kind.GAUGE, help="1 if the last poll of the agent succeeded", zeroed=False),
+    Family(
+        name="unpod_agent_last_success_timestamp_seconds",
+        kind=Kind.GAUGE,
+        help="When the last successful poll of the agent ended, as a Unix timestamp",
+        zeroed=False,
+    ),
+    Family(
+        name="unpod_agent_last_poll_duration_seconds",
+        kind=Kind.GAUGE,
+        help="How long the last poll of the agent took, whether it succeeded or not",
+        zeroed=False,
+    ),
+    Family(name="unpod_agent_polls_total", kind=Kind.COUNTER, help="Polls of the agent that ended, well or badly"),
+    Family(
+        name="unpod_agent_poll_failures_total",
+        kind=Kind.COUNTER,
+        help="Polls of the agent that failed, by reason; a failed poll changes no other number",
+        labels=(POLL_FAILURE_REASON,),
+    ),
+    Family(
+        name="unpod_agent_history_complete",
+        kind=Kind.GAUGE,
+        help="1 once the agent's whole history has been read by polling",
+        zeroed=False,
+    ),
+    Family(
+        name="unpod_agent_history_read_ratio",
+        kind=Kind.GAUGE,
+        help="How much of the agent's history has been read by polling, from 0 to 1",
+        zeroed=False,
+    ),
+)
+
+_TASK_COUNTS: Final = (
+    Family(
+        name="unpod_tasks_created_total",
+        kind=Kind.COUNTER,
+        help="Tasks created, as seen by polling",
+        labels=(EXECUTION_TYPE,),
+    ),
+    Family(
+        name="unpod_task_transitions_total",
+        kind=Kind.COUNTER,
+        help="Entries of tasks into each status, as seen by polling: between two polls at most one of each task",
+        labels=(EXECUTION_TYPE, STATUS),
+    ),
+    Family(
+        name="unpod_task_failures_total",
+        kind=Kind.COUNTER,
+        help="Rises of the tasks' failure_count, as seen by polling",
+        labels=(EXECUTION_TYPE,),
+    ),
+    Family(
+        name="unpod_task_failure_reasons_total",
+        kind=Kind.COUNTER,
+        help="Entries of tasks into the status failed, by grouped reason, as seen by polling",
+        labels=(FAILURE_REASON,),
+    ),
+    Family(
+        name="unpod_task_retries_total",
+        kind=Kind.COUNTER,
+        help="Rises of the tasks' retry_attempt, as seen by polling",
+        labels=(EXECUTION_TYPE,),
+    ),
+    Family(
+        name="unpod_task_retry_attempts",
+        kind=Kind.HISTOGRAM,
+        help="Retry attempts of a task when it reaches completed or failed, as seen by polling",
+        labels=(EXECUTION_TYPE,),
+        buckets=(0, 1, 2, 3, 4, 5, 10),
+    ),
+    Family(
+        name="unpod_task_start_delay_seconds",
+        kind=Kind.HISTOGRAM,
+        help="From when a task was due (scheduled, else created) to the start of its first call, as seen by polling",
+        labels=(EXECUTION_TYPE,),
+        buckets=(1, 5, 15, 60, 300, 900, 3600, 14400, 86400),
+    ),
+)
+
+_CALL_COUNTS: Final = (
+    Family(
+        name="unpod_calls_total",
+        kind=Kind.COUNTER,
+        help="Ended calls, each attempt once, as seen by polling",
+        labels=(DIRECTION, CALL_STATUS),
+    ),
+    Family(
+        name="unpod_call_end_reasons_total",
+        kind=Kind.COUNTER,
+        help="Ended calls by group of end reasons, as seen by polling",
+        labels=(END_REASON,),
+    ),
+    Family(
+        name="unpod_call_end_codes_total",
+        kind=Kind.COUNTER,
+        help="Ended calls by the provider's own end reason, the first ones of an agent, then other, as seen by polling",
+        labels=(CODE,),
+    ),
+    Family(
+        name="unpod_calls_recorded_total",
+        kind=Kind.COUNTER,
+        help="Ended calls that have a recording, as seen by polling",
+    ),
+    Family(
+        name="unpod_call_messages_total",
+        kind=Kind.COUNTER,
+        help="Transcript messages of ended calls, by who spoke, as seen by polling",
+        labels=(ROLE,),
+    ),
+    Family(
+        name="unpod_calls_silent_total",
+        kind=Kind.COUNTER,
+        help="Ended calls with a transcript in which the user said nothing, as seen by polling",
+    ),
+    Family(
+        name="unpod_call_outcomes_total",
+        kind=Kind.COUNTER,
+        help="What came of calls, from their post-call data, as seen by polling",
+        labels=(OUTCOME,),
+    ),
+    Family(
+        name="unpod_call_sentiments_total",
+        kind=Kind.COUNTER,
+        help="Sentiment of calls, from their post-call data, as seen by polling",
+        labels=(SENTIMENT,),
+    ),
+    Family(
+        name="unpod_call_cost_dollars_total",
+        kind=Kind.COUNTER,
+        help="Cost of ended calls in US dollars, as seen by polling",
+    ),
+    Family(
+        name="unpod_call_llm_tokens_total",
+        kind=Kind.COUNTER,
+        help="LLM tokens that calls used, as seen by polling",
+        labels=(TOKEN_KIND,),
+    ),
+    Family(
+        name="unpod_call_tts_characters_total",
+        kind=Kind.COUNTER,
+        help="Characters that calls had spoken by text to speech, as seen by polling",
+    ),
+    Family(
+        name="unpod_call_stt_seconds_total",
+        kind=Kind.COUNTER,
+        help="Audio that calls had transcribed by speech to text, as seen by polling",
+    ),
+    Family(
+        name="unpod_call_llm_latency_seconds",
+        kind=Kind.SUMMARY,
+        help="How long the LLM took to answer during calls, as seen by polling: count and sum, no quantiles",
+    ),
+    Family(
+        name="unpod_number_calls_total",
+        kind=Kind.COUNTER,
+        help="Ended calls by the organisation's own number, the first ones of an agent, then other, as seen by polling",
+        labels=(NUMBER, CALL_STATUS),
+    ),
+)
+
+_SUMMED: Final = (
+    Family(
+        name="unpod_exporter_tracked_tasks",
+        kind=Kind.GAUGE,
+        help="Tasks that the exporter keeps track of, as seen by polling",
+        scope=Scope.SUM,
+    ),
+    Family(
+        name="unpod_exporter_unknown_values_total",
+        kind=Kind.COUNTER,
+        help="Values outside of the known vocabulary and formats, by field, as seen by polling",
+        labels=(FIELD,),
+        scope=Scope.SUM,
+    ),
+)
+
+_PROCESS: Final = (
+    Family(
+        name="unpod_exporter_build_info",
+        kind=Kind.GAUGE,
+        help="1, with the versions of the exporter and of its Python",
+        labels=(Label("version"), Label("python_version")),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_config_last_reload_successful",
+        kind=Kind.GAUGE,
+        help="1 if the configuration was good when it was last read",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_config_last_reload_success_timestamp_seconds",
+        kind=Kind.GAUGE,
+        help="When a good configuration was last read, as a Unix timestamp",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_api_requests_total",
+        kind=Kind.COUNTER,
+        help="Requests to the platform, by HTTP status, or by the reason why there was none",
+        labels=(ENDPOINT, API_CODE),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_api_request_duration_seconds",
+        kind=Kind.HISTOGRAM,
+        help="How long requests to the platform took, until the last byte or the failure",
+        labels=(ENDPOINT,),
+        buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_api_response_bytes_total",
+        kind=Kind.COUNTER,
+        help="Bytes of the platform's answers that were received",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_api_throttle_wait_seconds_total",
+        kind=Kind.COUNTER,
+        help="How long requests waited for the rate limit, their own and the platform's",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_state_commit_duration_seconds",
+        kind=Kind.HISTOGRAM,
+        help="How long it took to commit the state of a poll",
+        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_state_size_bytes",
+        kind=Kind.GAUGE,
+        help="Size of the state on disk; 0 where it is kept in memory",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_scrape_render_duration_seconds",
+        kind=Kind.GAUGE,
+        help="How long it took to write the answer of the scrape before this one; 0 at the first",
+        scope=Scope.PROCESS,
+    ),
+)
+
+
+def families(settings: Settings) -> tuple[Family, ...]:
+    """The whole catalog, in the order of the exposition."""
+    return (*_POLLS, *_task_gauges(settings), *_TASK_COUNTS, *_CALL_COUNTS, _durations(settings), *_SUMMED, *_PROCESS)
+
+
+def buckets(settings: Settings) -> Mapping[str, tuple[float, ...]]:
+    """Upper bounds (without +Inf) of the histograms that reports hold, by their key in ``Report.families``."""
+    return {
+        family.source: family.buckets
+        for family in families(settings)
+        if family.kind is Kind.HISTOGRAM and family.scope is not Scope.PROCESS
+    }
+
+
+def _durations(settings: Settings) -> Family:
+    return Family(
+        name="unpod_call_duration_seconds",
+        kind=Kind.HISTOGRAM,
+        help="Duration of ended calls whose duration is known and above 0, as seen by polling",
+        labels=(DIRECTION,),
+        buckets=settings.call_duration_buckets,
+    )
+
+
+def _task_gauges(settings: Settings) -> tuple[Family, ...]:
+    return (
+        Family(
+            name="unpod_tasks",
+            kind=Kind.GAUGE,
+            help=f"Tasks now in each status, {_coverage(settings.history)}, as seen by polling",
+            labels=(EXECUTION_TYPE, STATUS),
+            expires=True,
+        ),
+        Family(
+            name="unpod_tasks_reported",
+            kind=Kind.GAUGE,
+            help="How many tasks the agent has by the platform's own count, as seen by polling",
+            expires=True,
+            zeroed=False,
+        ),
+        Family(
+            name="unpod_tasks_overdue",
+            kind=Kind.GAUGE,
+            help="Open tasks whose scheduled time passed more than the grace period ago, as seen by polling",
+            labels=(EXECUTION_TYPE,),
+            expires=True,
+        ),
+        Family(
+            name="unpod_tasks_unreadable",
+            kind=Kind.GAUGE,
+            help="Tasks that the platform cannot deliver (it answers 500 for their page), as seen by polling",
+            expires=True,
+        ),
+        Family(
+            name="unpod_oldest_open_task_timestamp_seconds",
+            kind=Kind.GAUGE,
+            help="Since when the longest-waiting task of each open status waits, as a Unix timestamp, as seen by "
+            "polling: pending, hold since created; scheduled since due; processing, in_progress since it got there",
+            labels=(OPEN_STATUS,),
+            expires=True,
+            zeroed=False,
+        ),
+        Family(
+            name="unpod_open_runs",
+            kind=Kind.GAUGE,
+            help="Distinct runs among the open tasks, as seen by polling",
+            expires=True,
+        ),
+        Family(
+            name="unpod_last_call_end_timestamp_seconds",
+            kind=Kind.GAUGE,
+            help="When the latest call ended, as a Unix timestamp, as seen by polling",
+            expires=True,
+            zeroed=False,
+        ),
+    )
+
+
+def _coverage(history: float | None) -> str:
+    """Which tasks the gauges cover, in words."""
+    if history is None:
+        return "of the whole history"
+    days, rest = divmod(history, DAY)
+    span = f"{days:g}d" if not rest else f"{history:g}s"
+    return f"of those created in the last {span}"

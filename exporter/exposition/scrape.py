@@ -1,0 +1,67 @@
+"""One answer to one scrape: the format and the encoding that it asked for, and how long it took."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from exporter.exposition.lines import Format
+from exporter.exposition.negotiation import choose, wants_gzip
+from exporter.exposition.render import Board
+from exporter.exposition.telemetry import Telemetry
+
+_GZIP_LEVEL: Final = 1
+"""Level 9, the default, takes ten times as long and saves little."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The body of an answer, and what its headers say about it."""
+
+    body: bytes
+    content_type: str
+    content_encoding: str | None
+
+
+class Scrape:
+    """Answers scrapes from the board and the exporter's own metrics.
+
+    Args:
+        clock: Unix seconds, for what is fresh.
+        timer: monotonic seconds, for how long it took.
+    """
+
+    def __init__(
+        self, board: Board, telemetry: Telemetry, *, clock: Callable[[], float], timer: Callable[[], float]
+    ) -> None:
+        self._board = board
+        self._telemetry = telemetry
+        self._clock = clock
+        self._timer = timer
+
+    def __call__(self, accept: str | None, accept_encoding: str | None, agents: Sequence[str] = ()) -> Answer:
+        """The metrics, as the request headers ask for them.
+
+        Raises:
+            UnknownAgentError: one of ``agents`` has published nothing.
+        """
+        begin = self._timer()
+        form = choose(accept)
+        body = self.text(form, agents)
+        packed = wants_gzip(accept_encoding)
+        if packed:
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        self._telemetry.rendered(self._timer() - begin)
+        return Answer(body, form.content_type, "gzip" if packed else None)
+
+    def text(self, form: Format, agents: Sequence[str] = ()) -> bytes:
+        """The metrics in this format; of some agents alone, without those of the exporter.
+
+        Raises:
+            UnknownAgentError: one of ``agents`` has published nothing.
+        """
+        about_agents = self._board.render(form, self._clock(), agents)
+        about_itself = b"" if agents else self._telemetry.render(form)
+        return b"".join((about_agents, about_itself, form.end))

@@ -1,0 +1,153 @@
+"""The exporter's metrics about itself and its process."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from typing import Final, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.metrics import MetricWrapperBase
+
+from exporter.exposition.catalog import Family, Kind, Scope
+from exporter.exposition.lines import Format, encode, header, labels, sample
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+_COUNTED: Final = {"counter": "_total", "histogram": "_sum", "summary": "_sum"}
+"""Types that have ``_created``, and the suffix of the last sample before it."""
+
+
+class Telemetry:
+    """Counts what the exporter does, in a registry of its own.
+
+    Args:
+        catalog: the families; those of the scope ``PROCESS`` are kept here.
+        version: the exporter's.
+        started: Unix seconds since when all this is counted.
+    """
+
+    def __init__(self, catalog: Iterable[Family], *, version: str, started: float) -> None:
+        self._started = started
+        self._registry = CollectorRegistry()
+        metrics = _Metrics([family for family in catalog if family.scope is Scope.PROCESS], self._registry)
+        metrics.gauge("build_info").labels(version, platform.python_version()).set(1)
+        self._config_ok = metrics.gauge("config_last_reload_successful")
+        self._config_ok_at = metrics.gauge("config_last_reload_success_timestamp_seconds")
+        self._requests = metrics.counter("api_requests_total")
+        self._request_seconds = metrics.histogram("api_request_duration_seconds")
+        self._response_bytes = metrics.counter("api_response_bytes_total")
+        self._waited = metrics.counter("api_throttle_wait_seconds_total")
+        self._commits = metrics.histogram("state_commit_duration_seconds")
+        self._state_size = metrics.gauge("state_size_bytes")
+        self._rendered = metrics.gauge("scrape_render_duration_seconds")
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def request(self, endpoint: str, code: str, seconds: float, received: int) -> None:
+        """A request to the platform has ended: its HTTP status or bounded failure word, and the bytes received."""
+        self._requests.labels(endpoint, code).inc()
+        self._request_seconds.labels(endpoint).observe(seconds)
+        self._response_bytes.inc(received)
+
+    def waited(self, seconds: float) -> None:
+        """A request has waited so long for a rate limit."""
+        self._waited.inc(seconds)
+
+    def committed(self, seconds: float) -> None:
+        """The state has been committed, which took so long."""
+        self._commits.observe(seconds)
+
+    def state_size(self, size: int) -> None:
+        """The state takes so many bytes on disk."""
+        self._state_size.set(size)
+
+    def config_loaded(self, ok: bool, at: float) -> None:
+        """The configuration has been read at this Unix time; not ``ok``: it is bad, and the one before stays."""
+        self._config_ok.set(ok)
+        if ok:
+            self._config_ok_at.set(at)
+
+    def rendered(self, seconds: float) -> None:
+        """The answer to a scrape has been written, which took so long."""
+        self._rendered.set(seconds)
+
+    def render(self, form: Format) -> bytes:
+        """All families, without what ends the format."""
+        return encode("".join(self._lines(form)))
+
+    def _lines(self, form: Format) -> Iterator[str]:
+        for metric in self._registry.collect():
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            yield header(form, name, metric.type, metric.documentation, metric.unit)
+            yield from self._samples(metric, form)
+
+    def _samples(self, metric: Metric, form: Format) -> Iterator[str]:
+        """Samples as they are, but ``_created`` only where the format has it, and then for every counter."""
+        created = f"{metric.name}_created"
+        last = metric.name + _COUNTED.get(metric.type, "")
+        for one in metric.samples:
+            if one.name == created:
+                continue
+            inside = labels(one.labels.items())
+            yield sample(one.name, inside, one.value)
+            if form.created and metric.type in _COUNTED and one.name == last:
+                yield sample(created, inside, self._started)
+
+
+class _Metrics:
+    """Makes the metrics of the catalog, with the label values that are known in advance."""
+
+    def __init__(self, families: Iterable[Family], registry: CollectorRegistry) -> None:
+        self._families: Mapping[str, Family] = {
+            family.name.removeprefix("unpod_exporter_"): family for family in families
+        }
+        self._registry = registry
+
+    def counter(self, name: str) -> Counter:
+        family = self._family(name, Kind.COUNTER)
+        metric = Counter(family.name, family.help, _names(family), unit=family.unit, registry=self._registry)
+        return _initialised(metric, family)
+
+    def gauge(self, name: str) -> Gauge:
+        family = self._family(name, Kind.GAUGE)
+        return Gauge(family.name, family.help, _names(family), unit=family.unit, registry=self._registry)
+
+    def histogram(self, name: str) -> Histogram:
+        family = self._family(name, Kind.HISTOGRAM)
+        metric = Histogram(
+            family.name,
+            family.help,
+            _names(family),
+            unit=family.unit,
+            registry=self._registry,
+            buckets=family.buckets,
+        )
+        return _initialised(metric, family)
+
+    def _family(self, name: str, kind: Kind) -> Family:
+        family = self._families[name]
+        if family.kind is not kind:
+            raise ValueError(f"{family.name} is a {family.kind}, not a {kind}")
+        return family
+
+
+def _names(family: Family) -> list[str]:
+    return [label.name for label in family.labels]
+
+
+def _initialised(metric: M, family: Family) -> M:
+    for values in product(*(label.known for label in family.labels)) if family.labels else ():
+        metric.labels(*values)
+    return metric
