@@ -1,7 +1,7 @@
 """The state in one SQLite file, or in memory.
 
-WAL with ``synchronous=FULL``: what a poll has committed survives a kill and a power cut, so a number that Prometheus has
-scraped is never taken back. One thread does all the work, so the event loop never waits for a disk.
+WAL with ``synchronous=FULL``: what a poll has committed survives a kill and a power cut, so a number that Prometheus
+has scraped is never taken back. One thread does all the work, so the event loop never waits for a disk.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -27,15 +28,18 @@ T = TypeVar("T")
 _APPLICATION_ID: Final = 0x556E7064
 """Marks the file as ours ("Unpd")."""
 _VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE state (created REAL NOT NULL);
-CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL);
-CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,
-                      PRIMARY KEY (agent, series)) WITHOUT ROWID;
-CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, open INTEGER NOT NULL,
-                    record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
-CREATE INDEX open_tasks ON tasks (agent) WHERE open;
-"""
+_SCHEMA: Final = (
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_VERSION}",
+    "CREATE TABLE state (created REAL NOT NULL)",
+    "CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL)",
+    "CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,"
+    " PRIMARY KEY (agent, series)) WITHOUT ROWID",
+    "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, open INTEGER NOT NULL,"
+    " record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID",
+    "CREATE INDEX open_tasks ON tasks (agent) WHERE open",
+    "CREATE INDEX tasks_by_age ON tasks (agent, created)",
+)
 
 
 class SqliteStorage:
@@ -77,6 +81,9 @@ class SqliteStorage:
 
     async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
         return await self._run(lambda: self._records(agent, keys))
+
+    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
+        return await self._run(lambda: self._created_between(agent, start, end))
 
     async def commit(self, agent: str, commit: Commit) -> None:
         await self._run(lambda: self._commit(agent, commit))
@@ -127,10 +134,10 @@ class SqliteStorage:
             )
 
     def _create(self) -> None:
-        self._database.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT"
-        )
-        self._database.execute("INSERT INTO state VALUES (?)", (self._clock(),))
+        with self._transaction():
+            for statement in _SCHEMA:
+                self._database.execute(statement)
+            self._database.execute("INSERT INTO state VALUES (?)", (self._clock(),))
 
     def _close(self) -> None:
         if hasattr(self, "_database"):
@@ -163,18 +170,30 @@ class SqliteStorage:
         )
         return {key: unpack(record, created) for key, record, created in rows}
 
+    def _created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
+        rows = self._database.execute(
+            "SELECT key, record, created FROM tasks WHERE agent = ? AND created >= ? AND created < ?",
+            (self._agents.get(agent), start, end),
+        )
+        return {key: unpack(record, created) for key, record, created in rows}
+
     def _commit(self, agent: str, commit: Commit) -> None:
         started = time.perf_counter()
+        with self._transaction():
+            number = self._write(agent, commit)
+        self._agents[agent] = number
+        self._committed(time.perf_counter() - started)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            number = self._write(agent, commit)
+            yield
             self._database.execute("COMMIT")
         except BaseException:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
-        self._agents[agent] = number
-        self._committed(time.perf_counter() - started)
 
     def _write(self, agent: str, commit: Commit) -> int:
         (number,) = self._database.execute(

@@ -46,6 +46,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """Families that began later than ``since``."""
     bounds: dict[str, tuple[float, ...]] = {}
     """The buckets that each histogram was counted into."""
+    capped: tuple[str, ...] = ()
+    """Which of the families with an open set of labels were counted."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,9 @@ class Storage(Protocol):
 
     async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
         """The records of those tasks that are known."""
+
+    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
+        """The records of the tasks created from ``start`` to just before ``end``."""
 
     async def commit(self, agent: str, commit: Commit) -> None:
         """All of it, durably, or nothing."""

@@ -60,6 +60,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the organisation's own numbers are kept; 0 = none are counted."""
 
     @property
+    def capped(self) -> tuple[str, ...]:
+        """The families of ``CAPPED`` that are counted."""
+        return tuple(family for family, limit in zip(CAPPED, (self.end_codes, self.numbers), strict=True) if limit)
+
+    @property
     def buckets(self) -> dict[str, tuple[float, ...]]:
         """Upper bounds of each histogram family."""
         return {
@@ -247,7 +252,7 @@ def families(numbers: Numbers, limits: Limits, since: Mapping[str, float]) -> di
         by_family[key[0]][key[1:]] = number
     began = since[""]
     shown: dict[str, Family] = {
-        name: Counter(since.get(name, began), by_family[name]) for name in (*COUNTERS, *_capped(limits))
+        name: Counter(since.get(name, began), by_family[name]) for name in (*COUNTERS, *limits.capped)
     }
     for name in BILLIONTHS:
         values = {labels: number / BILLION for labels, number in by_family[name].items()}
@@ -263,11 +268,6 @@ def families(numbers: Numbers, limits: Limits, since: Mapping[str, float]) -> di
 def tasks(numbers: Numbers) -> dict[Labels, float]:
     """How many tasks have each execution type and status now."""
     return {key[1:]: number for key, number in numbers.items() if key[0] == TASKS and number}
-
-
-def _capped(limits: Limits) -> list[str]:
-    wanted = zip(CAPPED, (limits.end_codes, limits.numbers), strict=True)
-    return [family for family, limit in wanted if limit]
 
 
 def _distributions(cells: Mapping[Labels, int], bounds: tuple[float, ...]) -> dict[Labels, Distribution]:

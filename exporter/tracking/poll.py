@@ -1,0 +1,137 @@
+"""One reading of an agent's tasks: which pages, in which order, and when it is complete.
+
+Pages are read newest first. New tasks push the others down while pages are read, so a page may repeat tasks of the one
+before, and tasks with equal ``created`` may swap places between two requests. A reading is therefore complete only
+when as many different tasks were found as the first answer counted; otherwise it is done again.
+
+A document that the server cannot write fails the whole page that holds it, for ever. Such a page is read in aligned
+parts (page k of size P is pages (k-1)f+1 .. kf of size P/f) down to the single task, which is skipped. That the server
+is not simply down is told by a page past the end: it holds no document and always works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+from exporter.tracking.records import digest
+from exporter.unpod.errors import BadResponse, ServerError, TooLarge
+from exporter.unpod.facts import Page
+
+_READINGS: Final = 3
+"""How often a history is read within one poll before it counts as contradictory."""
+_POISONED: Final = 500
+"""The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
+_FAR: Final = 1_000_000_000
+"""A page past the end of every history."""
+
+
+class Source(Protocol):
+    """Where pages come from. Raises ``UnpodError``."""
+
+    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+        """One page of an agent's tasks, newest first."""
+
+
+class Reading:
+    """One complete reading of an agent's tasks; ``read_from`` leaves out those created before it (Unix seconds)."""
+
+    def __init__(self, source: Source, agent: str, *, page_size: int, read_from: float | None = None) -> None:
+        self._source = source
+        self._agent = agent
+        self._page_size = page_size
+        self._read_from = read_from
+        self._found: set[int] = set()
+        self._unidentified = 0
+        self._expected: int | None = None
+        self.total: int | None = None
+        """The API's own ``count``, as last told."""
+        self.unreadable = 0
+        """Tasks that the server cannot deliver."""
+
+    @property
+    def ratio(self) -> float:
+        """How much of the history has been found, from 0 to 1."""
+        found = len(self._found) + self.unreadable
+        return min(1.0, found / self.total) if self.total else 0.0
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """The pages, to be taken one by one; when they end, the reading was complete.
+
+        Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
+        """
+        for _ in range(_READINGS):
+            self._expected, self._unidentified, self.unreadable = None, 0, 0
+            async for page in self._once():
+                yield page
+            if self._is_complete():
+                return
+        raise BadResponse(
+            f"the platform counts {self._expected} tasks, but {_READINGS} readings of all pages found "
+            f"{len(self._found)} different ones"
+        )
+
+    async def _once(self) -> AsyncIterator[Page]:
+        number = 1
+        while True:
+            before = len(self._found)
+            parts = await self._read(number, self._page_size)
+            for page in parts:
+                self._note(page)
+                yield page
+            if self._is_last(number, parts, progress=len(self._found) > before):
+                return
+            number += 1
+
+    def _note(self, page: Page) -> None:
+        self._found.update(digest(task.id) for task in page.tasks)
+        self._unidentified += page.unidentified
+
+    def _is_last(self, number: int, parts: list[Page], *, progress: bool) -> bool:
+        if any(page.whole for page in parts) or self._is_past_history(parts):
+            return True
+        if self.total is not None:
+            return number * self._page_size >= self.total
+        return sum(page.received for page in parts) + self.unreadable < self._page_size or not progress
+
+    def _is_past_history(self, parts: list[Page]) -> bool:
+        times = [task.created for page in parts for task in page.tasks if task.created is not None]
+        return self._read_from is not None and bool(times) and min(times) < self._read_from
+
+    def _is_complete(self) -> bool:
+        if self._expected is None or self._read_from is not None:
+            return True
+        return len(self._found) + self.unreadable + self._unidentified >= self._expected
+
+    async def _read(self, number: int, size: int) -> list[Page]:
+        """A page, or its parts where it cannot be read as a whole."""
+        try:
+            return [await self._request(number, size)]
+        except TooLarge:
+            if size == 1:
+                self.unreadable += 1
+                return []
+        except ServerError as error:
+            if error.status != _POISONED:
+                raise
+            if size in (1, self._page_size):
+                await self._request(_FAR, 1)
+            if size == 1:
+                self.unreadable += 1
+                return []
+        return await self._read_parts(number, size)
+
+    async def _read_parts(self, number: int, size: int) -> list[Page]:
+        factor = next(factor for factor in range(2, size + 1) if size % factor == 0)
+        parts = []
+        for part in range((number - 1) * factor + 1, number * factor + 1):
+            parts += await self._read(part, size // factor)
+        return parts
+
+    async def _request(self, number: int, size: int) -> Page:
+        page = await self._source.tasks(self._agent, page=number, page_size=size)
+        if page.total is not None:
+            self.total = page.total
+            if self._expected is None:
+                self._expected = page.total
+        return page
