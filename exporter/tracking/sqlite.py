@@ -76,6 +76,9 @@ class SqliteStorage:
             raise
         return storage
 
+    async def agents(self) -> tuple[str, ...]:
+        return await self._run(lambda: tuple(self._agents))
+
     async def load(self, agent: str) -> Loaded | None:
         return await self._run(lambda: self._load(agent))
 

@@ -76,6 +76,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 class Storage(Protocol):
     """Raises ``StorageError`` wherever it cannot do what it is asked."""
 
+    async def agents(self) -> tuple[str, ...]:
+        """The agents that were ever committed."""
+
     async def load(self, agent: str) -> Loaded | None:
         """What is known of an agent; None: it was never committed."""
 

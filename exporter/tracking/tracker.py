@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from exporter.tracking.ledger import WAITING, Look, observe
 from exporter.tracking.poll import Reading, Source
 from exporter.tracking.records import Record, digest
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
-from exporter.tracking.storage import Book, Commit, Loaded, Storage
+from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageError
 from exporter.tracking.tallies import TASKS, Draft, Limits, families, plus, tasks, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Page, Task
@@ -58,6 +59,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         if self.error is None:
             return None
         return self.error.reason if isinstance(self.error, UnpodError) else _INTERNAL
+
+    @property
+    def is_defect(self) -> bool:
+        """Whether it failed for none of the reasons that are expected."""
+        return self.error is not None and not isinstance(self.error, UnpodError | StorageError)
 
 
 class Tracker:
@@ -137,6 +143,11 @@ class Tracker:
             if self._complete:
                 self._measure(self._state)
         return self._state
+
+    async def try_load(self) -> None:
+        """Like ``load``; where the state cannot be read, the next poll tries again and tells."""
+        with suppress(StorageError):
+            await self.load()
 
     def report(self, info: Mapping[str, str]) -> Report:
         """The numbers to be shown now; ``info`` are the labels of ``agent_info``."""

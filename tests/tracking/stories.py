@@ -44,7 +44,7 @@ def task(status: str, shown: Call | None = None, **told: Any) -> Task:
 class Story:
     """Follows one task; every record goes through its bytes, as it would through a restart."""
 
-    limits: Limits = Limits(numbers=10)
+    limits: Limits = field(default_factory=lambda: Limits(numbers=10))
     history: bool = False
     now: float = START
     record: Record | None = None

@@ -264,5 +264,6 @@ def test_a_held_call_keeps_no_number_unless_numbers_are_counted() -> None:
         Look(now=START, settling=SETTLING),
         Draft(Limits(), {}),
     )
-    assert record.call is not None and record.call.held is not None
+    assert record.call is not None
+    assert record.call.held is not None
     assert b"911234567890" not in pack(record)
