@@ -6,6 +6,8 @@ append-only: never reorder, never remove.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 STATUSES: Final = (
@@ -113,3 +115,82 @@ FIELDS: Final = (
     "llm_latency",
 )
 """Fields whose values may fall outside of what is known: the label of unpod_exporter_unknown_values_total."""
+
+# The tables below map raw words, folded (without case, space, "-" and "_"), to the words above.
+
+
+def _folded(words: tuple[str, ...]) -> dict[str, str]:
+    return {word.replace("_", ""): word for word in words if word not in ("other", "unknown")}
+
+
+STATUS_WORDS: Final[Mapping[str, str]] = MappingProxyType(_folded(STATUSES))
+EXECUTION_TYPE_WORDS: Final[Mapping[str, str]] = MappingProxyType(_folded(EXECUTION_TYPES))
+SENTIMENT_WORDS: Final[Mapping[str, str]] = MappingProxyType(_folded(SENTIMENTS))
+OUTCOME_WORDS: Final[Mapping[str, str]] = MappingProxyType({**_folded(OUTCOMES), "droped": "dropped"})
+DIRECTION_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "outbound": "outbound",
+        "outboundphonecall": "outbound",
+        "outboundcall": "outbound",
+        "inbound": "inbound",
+        "inboundphonecall": "inbound",
+        "inboundcall": "inbound",
+        "sdk": "other",
+        "webcall": "other",
+    }
+)
+CALL_STATUS_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **_folded(CALL_STATUSES),
+        "answered": "connected",
+        "success": "completed",
+        "ended": "completed",
+        "missed": "not_connected",
+        "rejected": "not_connected",
+        "noanswer": "not_connected",
+        "canceled": "cancelled",
+        "droped": "dropped",
+        "unknown": "unknown",
+        "incall": "unknown",
+        "calldispatched": "unknown",
+        "outcall": "unknown",
+    }
+)
+FINAL_CALL_STATUSES: Final = (
+    "completed",
+    "not_connected",
+    "busy",
+    "voicemail",
+    "failed",
+    "cancelled",
+    "dropped",
+)
+"""Those that tell by themselves that the call has ended."""
+ROLE_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "assistant": "agent",
+        "agent": "agent",
+        "bot": "agent",
+        "ai": "agent",
+        "user": "user",
+        "customer": "user",
+        "human": "user",
+        "system": "other",
+        "tool": "other",
+        "function": "other",
+    }
+)
+AGENT_TYPES: Final = (
+    "voice",
+    "chat",
+    "tool",
+    "connector",
+    "data",
+    "ai",
+    "llm",
+    "pilot",
+    "message",
+    "other",
+    "unknown",
+)
+AGENT_TYPE_WORDS: Final[Mapping[str, str]] = MappingProxyType(_folded(AGENT_TYPES))

@@ -1,0 +1,175 @@
+"""The ``output`` of a task as the facts of a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
+from exporter.unpod import times, wire
+from exporter.unpod.facts import Call, Latency
+from exporter.unpod.reasons import EndReason, end_reason
+from exporter.unpod.transcripts import transcript
+from exporter.unpod.values import Odd, absent, first, label, number, taken, text, whole
+from exporter.unpod.vocabulary import (
+    CALL_STATUS_WORDS,
+    DIRECTION_WORDS,
+    FINAL_CALL_STATUSES,
+    OUTCOME_WORDS,
+    SENTIMENT_WORDS,
+)
+
+LONGEST_CALL: Final = 31 * 86400.0
+"""Seconds; a longer duration is nonsense."""
+DEAREST_CALL: Final = 1e6
+"""US dollars; more is nonsense."""
+MOST_USED: Final = 10**12
+"""Tokens, characters or seconds of one call; more is nonsense."""
+_NUMBER_FILLING: Final = re.compile(r"[\s().-]+")
+_PHONE_NUMBER: Final = re.compile(r"\+?[0-9]{5,15}")
+_NO_USAGE: Final = wire.Usage()
+_NOTHING_AFTER: Final = wire.PostCall()
+
+_seconds: Final = partial(number, most=LONGEST_CALL)
+_dollars: Final = partial(number, most=DEAREST_CALL)
+_amount: Final = partial(number, most=MOST_USED)
+_count: Final = partial(whole, most=MOST_USED)
+
+
+def call(raw: object, odd: Odd) -> Call | None:
+    """The call that an ``output`` tells of.
+
+    None where it tells of none: it has neither a ``call_id`` nor a start or end time, nor a word for its status or
+    its end. ``Provider call dispatched successfully`` is no end of a call.
+    """
+    if not isinstance(raw, wire.Output):
+        if not absent(raw):
+            odd.add("output")
+        return None
+    output = raw
+    identity = text(output.call_id)
+    start = taken(times.parse, first(output.start_time, output.startedAt), "start_time", odd)
+    end = taken(times.parse, first(output.end_time, output.endedAt), "end_time", odd)
+    status = label(output.call_status, CALL_STATUS_WORDS, "call_status", odd)
+    status_told = isinstance(output.call_status, str) and not absent(output.call_status)
+    reason = end_reason(first(output.call_end_reason, output.endedReason))
+    if reason.odd:
+        odd.add("call_end_reason")
+    if not (identity or start or end or status_told or reason.ends):
+        return None
+    return _call(output, odd, identity, start, end, status, reason)
+
+
+def _call(
+    output: wire.Output,
+    odd: Odd,
+    identity: str,
+    start: float | None,
+    end: float | None,
+    status: str,
+    reason: EndReason,
+) -> Call:
+    duration = _duration(output.duration, start, end, odd)
+    messages, silent = transcript(output.transcript, odd)
+    post_call = _post_call(output.post_call_data)
+    usage = _usage(output)
+    return Call(
+        id=identity,
+        start=start,
+        end=end,
+        duration=duration,
+        over=end is not None or reason.ends or status in FINAL_CALL_STATUSES,
+        status=status,
+        direction=label(first(output.call_type, output.type), DIRECTION_WORDS, "call_type", odd),
+        end_reason=reason.group,
+        code=reason.code,
+        number=_own_number(output.assistant_number),
+        recorded=_is_recorded(output.recording_url) or _is_recorded(output.recordingUrl),
+        messages=messages,
+        silent=silent,
+        outcome=_outcome(post_call, odd),
+        sentiment=_word(post_call.sentiment, SENTIMENT_WORDS, "sentiment", odd),
+        cost=_cost(output, odd),
+        prompt_tokens=_used(usage.llm_prompt_tokens, odd),
+        completion_tokens=_used(usage.llm_completion_tokens, odd),
+        tts_characters=_used(usage.tts_characters_count, odd),
+        stt_seconds=taken(_amount, usage.stt_audio_duration, "usage", odd) or 0.0,
+        latency=_latency(post_call, odd),
+        digest=_digest(identity, status, output, start, end, duration),
+    )
+
+
+def _duration(raw: object, start: float | None, end: float | None, odd: Odd) -> float | None:
+    """As told, else ``end - start``; what is told wrongly, or would be negative, is unknown."""
+    if not absent(raw):
+        return taken(_seconds, raw, "duration", odd)
+    if start is None or end is None:
+        return None
+    # The platform tells microseconds; binary fractions of large numbers would add noise below.
+    return taken(_seconds, round(end - start, 6), "duration", odd)
+
+
+def _own_number(raw: object) -> str:
+    bare = _NUMBER_FILLING.sub("", text(raw))
+    return bare if _PHONE_NUMBER.fullmatch(bare) else ""
+
+
+def _is_recorded(raw: object) -> bool:
+    return isinstance(raw, str) and not absent(raw)
+
+
+def _usage(output: wire.Output) -> wire.Usage:
+    metadata = output.metadata
+    usage = metadata.usage if isinstance(metadata, wire.Metadata) else None
+    return usage if isinstance(usage, wire.Usage) else _NO_USAGE
+
+
+def _used(raw: object, odd: Odd) -> int:
+    return taken(_count, raw, "usage", odd) or 0
+
+
+def _cost(output: wire.Output, odd: Odd) -> float:
+    """The first cost that is told: the places repeat each other and are never added."""
+    metadata, breakdown = output.metadata, output.costBreakdown
+    told = (
+        output.cost,
+        metadata.cost if isinstance(metadata, wire.Metadata) else None,
+        breakdown.total if isinstance(breakdown, wire.CostBreakdown) else None,
+    )
+    costs = (taken(_dollars, raw, "cost", odd) for raw in told)
+    return next((cost for cost in costs if cost is not None), 0.0)
+
+
+def _post_call(raw: object) -> wire.PostCall:
+    told = wire.post_call(raw) if isinstance(raw, str) else raw
+    return told if isinstance(told, wire.PostCall) else _NOTHING_AFTER
+
+
+def _outcome(post_call: wire.PostCall, odd: Odd) -> str | None:
+    """``summary.status`` where the summary is an object that has one, else the flat ``outcome``."""
+    summary = post_call.summary
+    told = first(summary.status if isinstance(summary, wire.Summary) else None, post_call.outcome)
+    return _word(told, OUTCOME_WORDS, "outcome", odd)
+
+
+def _word(raw: object, words: Mapping[str, str], field: str, odd: Odd) -> str | None:
+    return None if absent(raw) else label(raw, words, field, odd)
+
+
+def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
+    evaluation = post_call.realtime_agent_evaluation
+    told = evaluation.llm_latency if isinstance(evaluation, wire.Evaluation) else None
+    if not isinstance(told, wire.Latency):
+        return None
+    count = taken(_count, told.count, "llm_latency", odd)
+    average = taken(_seconds, told.avg, "llm_latency", odd)
+    return Latency(count, average * count) if count and average is not None else None
+
+
+def _digest(identity: str, status: str, output: wire.Output, *moments: float | None) -> int:
+    """63 bits, the same in every process: they fit a signed 64-bit integer."""
+    reason = first(output.call_end_reason, output.endedReason)
+    told = (identity, status, reason if isinstance(reason, str | int) else type(reason).__name__, *moments)
+    return int.from_bytes(blake2b(repr(told).encode(), digest_size=8).digest()) >> 1

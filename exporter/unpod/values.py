@@ -1,0 +1,88 @@
+"""Raw JSON values made uniform. Each reader gives None for what is absent and raises ValueError for nonsense."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+ABSENT: Final = frozenset({"", "null", "none", "na", "n/a"})
+"""Folded words by which the platform says that there is nothing: ``"NULL"``, ``"None"``, ``"NA"``, ``""``."""
+
+_SEPARATORS: Final = re.compile(r"[\s_-]+")
+_NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,24}(?:\.[0-9]{0,40})?")
+
+T = TypeVar("T")
+Odd = set[str]
+"""The fields of one task whose values fit nothing known, while it is read."""
+
+
+def fold(word: str) -> str:
+    """A word without case, space, ``-`` and ``_``: what comparisons see."""
+    return _SEPARATORS.sub("", word).casefold()
+
+
+def absent(raw: object) -> bool:
+    """Whether a value says nothing: null, or one of the words for it."""
+    return raw is None or (isinstance(raw, str) and (not raw or (len(raw) < 16 and fold(raw) in ABSENT)))
+
+
+def first(*raws: object) -> object:
+    """The first value that says something, None where none does."""
+    return next((raw for raw in raws if not absent(raw)), None)
+
+
+def text(raw: object) -> str:
+    """An identity as text: a string, or an integer written out; empty for anything else.
+
+    Lone surrogates, which no file and no socket takes, are replaced.
+    """
+    if isinstance(raw, str):
+        return "" if absent(raw) else raw.strip().encode("utf-8", "replace").decode()
+    return str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else ""
+
+
+def number(raw: object, *, most: float) -> float | None:
+    """A number from 0 to ``most``, also when written as a string."""
+    if absent(raw):
+        return None
+    if isinstance(raw, str) and _NUMERAL.fullmatch(raw.strip()):
+        raw = float(raw)
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise ValueError("not a number")
+    if math.isnan(raw) or not 0 <= raw <= most:
+        raise ValueError("out of range")
+    return float(raw)
+
+
+def whole(raw: object, *, most: int) -> int | None:
+    """A whole number from 0 to ``most``, also when written as a string or an integral float."""
+    if type(raw) is int and 0 <= raw <= most:
+        return raw
+    told = number(raw, most=most)
+    if told is None:
+        return None
+    if not told.is_integer():
+        raise ValueError("not whole")
+    return int(told)
+
+
+def taken(read: Callable[[object], T | None], raw: object, field: str, odd: Odd) -> T | None:
+    """What ``read`` makes of a value; where it raises ValueError, None, and the field is noted as odd."""
+    try:
+        return read(raw)
+    except ValueError:
+        odd.add(field)
+        return None
+
+
+def label(raw: Any, words: Mapping[str, str], field: str, odd: Odd, *, missing: str = "unknown") -> str:
+    """The word that a folded raw word maps to: ``missing`` when absent, ``other`` (and odd) when it fits nothing."""
+    if absent(raw):
+        return missing
+    word = words.get(fold(raw)) if isinstance(raw, str) else None
+    if word is None:
+        odd.add(field)
+        return "other"
+    return word

@@ -1,0 +1,163 @@
+"""What arrives: tolerant structs with only the fields that are needed, and how a body becomes them.
+
+Every field takes every JSON value, so that one odd value never fails a page. A body that the fast decoder refuses as a
+whole (a raw control character, NaN, a lone surrogate, bad UTF-8, absurd nesting somewhere in a transcript) is decoded
+again tolerantly, entry by entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from exporter.unpod import lenient
+
+Loose = str | int | float | bool | list[Any] | None
+"""What may stand where an object belongs."""
+
+
+class Message(msgspec.Struct):
+    """One message of a transcript; its words stand in the first of the other fields that is there."""
+
+    role: Any = None
+    content: Any = None
+    message: Any = None
+    text: Any = None
+
+
+class Usage(msgspec.Struct):
+    llm_prompt_tokens: Any = None
+    llm_completion_tokens: Any = None
+    tts_characters_count: Any = None
+    stt_audio_duration: Any = None
+
+
+class Metadata(msgspec.Struct):
+    cost: Any = None
+    usage: Usage | Loose = None
+
+
+class CostBreakdown(msgspec.Struct):
+    total: Any = None
+
+
+class Summary(msgspec.Struct):
+    status: Any = None
+
+
+class Latency(msgspec.Struct):
+    count: Any = None
+    avg: Any = None
+
+
+class Evaluation(msgspec.Struct):
+    llm_latency: Latency | Loose = None
+
+
+class PostCall(msgspec.Struct):
+    summary: Summary | Loose = None
+    outcome: Any = None
+    sentiment: Any = None
+    realtime_agent_evaluation: Evaluation | Loose = None
+
+
+class Output(msgspec.Struct):
+    """The ``output`` of a task; the second block holds the names of the legacy Vapi object."""
+
+    call_id: Any = None
+    call_end_reason: Any = None
+    start_time: Any = None
+    end_time: Any = None
+    assistant_number: Any = None
+    duration: Any = None
+    recording_url: Any = None
+    transcript: list[Message | Loose] | dict[str, Any] | str | int | float | bool | None = None
+    post_call_data: PostCall | Loose = None
+    call_type: Any = None
+    call_status: Any = None
+    cost: Any = None
+    metadata: Metadata | Loose = None
+    error: Any = None
+
+    startedAt: Any = None  # noqa: N815
+    endedAt: Any = None  # noqa: N815
+    endedReason: Any = None  # noqa: N815
+    recordingUrl: Any = None  # noqa: N815
+    type: Any = None
+    costBreakdown: CostBreakdown | Loose = None  # noqa: N815
+
+
+class Task(msgspec.Struct):
+    id: Any = msgspec.field(default=None, name="_id")
+    task_id: Any = None
+    run_id: Any = None
+    created: Any = None
+    status: Any = None
+    execution_type: Any = None
+    retry_attempt: Any = None
+    failure_count: Any = None
+    last_failure_reason: Any = None
+    scheduled_timestamp: Any = None
+    last_status_change: Any = None
+    output: Output | Loose = None
+
+
+class Agent(msgspec.Struct):
+    handle: Any = None
+    name: Any = None
+    type: Any = None
+
+
+class TaskList(msgspec.Struct):
+    count: Any = None
+    status_code: Any = None
+    data: list[Task | Loose] | dict[str, Any] | str | int | float | bool | None = None
+
+
+class AgentList(msgspec.Struct):
+    count: Any = None
+    status_code: Any = None
+    data: list[Agent | Loose] | dict[str, Any] | str | int | float | bool | None = None
+
+
+_TASKS: Final = msgspec.json.Decoder(TaskList)
+_AGENTS: Final = msgspec.json.Decoder(AgentList)
+_POST_CALL: Final = msgspec.json.Decoder(PostCall)
+_REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+E = TypeVar("E", TaskList, AgentList)
+
+
+def tasks(body: bytes) -> TaskList | None:
+    """The envelope of a page of tasks; None where the body is no complete JSON object."""
+    return _envelope(body, _TASKS, Task)
+
+
+def agents(body: bytes) -> AgentList | None:
+    """The envelope of the agents list; None where the body is no complete JSON object."""
+    return _envelope(body, _AGENTS, Agent)
+
+
+def post_call(written: str) -> PostCall | None:
+    """``post_call_data`` that arrived as a string of JSON; None where it holds no object."""
+    try:
+        return _POST_CALL.decode(written)
+    except (*_REFUSALS, UnicodeEncodeError):
+        return None
+
+
+def _envelope(body: bytes, decoder: msgspec.json.Decoder[E], entry: type[msgspec.Struct]) -> E | None:
+    try:
+        return decoder.decode(body)
+    except _REFUSALS:
+        members = lenient.document(body, lambda value: _entry(value, entry))
+    return None if members is None else msgspec.convert(members, decoder.type)
+
+
+def _entry(value: Any, entry: type[msgspec.Struct]) -> Any:
+    """An entry of ``data`` as its struct; None where even that is impossible."""
+    try:
+        return msgspec.convert(value, entry) if isinstance(value, dict) else value
+    except (msgspec.ValidationError, RecursionError):
+        return None
