@@ -1,0 +1,18 @@
+"""config.yaml, or the environment alone, as typed and frozen settings; every error with its path in the file."""
+
+from exporter.config.loading import ConfigError, load
+from exporter.config.model import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, State
+
+__all__ = [
+    "ALL",
+    "AgentConfig",
+    "Api",
+    "Config",
+    "ConfigError",
+    "Discovery",
+    "Metrics",
+    "Polling",
+    "Secret",
+    "State",
+    "load",
+]

@@ -1,0 +1,158 @@
+"""From a YAML file, or from the environment alone, to a `Config`: every problem found in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from exporter.config import readers
+from exporter.config.document import Document, Place, compose, syntax_problem
+from exporter.config.keys import API, ROOT, read_agents, read_section
+from exporter.config.model import AgentConfig, Api, Config, Discovery, Metrics, Polling, State
+from exporter.config.quantities import format_duration
+
+Values = dict[str, Any]
+"""What was given, by section; a key that was not given, or is wrong, is not there."""
+
+ENVIRONMENT: Final = {
+    "UNPOD_API_TOKEN": "token",
+    "UNPOD_API_TOKEN_FILE": "token_file",
+    "UNPOD_ORG_HANDLE": "org_handle",
+    "UNPOD_BASE_URL": "base_url",
+}
+"""Variables that stand in for keys of ``api`` where there is no file; ``UNPOD_AGENTS`` stands in for ``agents``."""
+
+_TOKEN_PATHS: Final = ("api", "api.token", "api.token_file")
+_TEXT: Final = "tag:yaml.org,2002:str"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. As text one line per problem: where it is, what is wrong, what would be right."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load(path: Path | None, environ: Mapping[str, str], *, state_path: str | None = None) -> Config:
+    """The settings of the file at `path`, or those of the environment alone where `path` is None.
+
+    `state_path` (a path, or ``memory``) comes before ``state.path`` of the file. Raises ConfigError, and nothing else.
+    """
+    document = Document(None) if path is None else Document(environ, path.parent)
+    values = _read_environment(document, environ) if path is None else _read_file(document, path)
+    if state_path is not None:
+        flag = Place(document, yaml.ScalarNode(_TEXT, state_path), "--state.path")
+        values["state"] = {"path": flag.read(readers.state_path)}
+    if path is None:
+        _check_environment(document, values)
+    elif document.sound(""):
+        _check_file(document, values)
+    if document.problems:
+        raise ConfigError(document.in_words("" if path is None else str(path)))
+    return _build(values, "the environment" if path is None else str(path))
+
+
+def _read_file(document: Document, path: Path) -> Values:
+    try:
+        root = compose(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        document.wrong("", f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        document.wrong("", f"is not UTF-8 (at byte {error.start})")
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        document.problems.append(syntax_problem(error))
+    else:
+        if root is not None:
+            return read_section(Place(document, root, ""), ROOT)
+        document.wrong("", "is empty; it needs at least api.token or api.token_file")
+    return {}
+
+
+def _read_environment(document: Document, environ: Mapping[str, str]) -> Values:
+    """An empty variable is as good as none."""
+    given = {name: value for name, value in environ.items() if value.strip()}
+    api = {
+        key: API[key](Place(document, yaml.ScalarNode(_TEXT, given[name]), name))
+        for name, key in ENVIRONMENT.items()
+        if name in given
+    }
+    values: Values = {"api": {key: value for key, value in api.items() if value is not msgspec.UNSET}}
+    if "UNPOD_AGENTS" in given:
+        handles = [yaml.ScalarNode(_TEXT, handle.strip()) for handle in given["UNPOD_AGENTS"].split(",")]
+        values["agents"] = read_agents(Place(document, yaml.SequenceNode(_TEXT, handles), "UNPOD_AGENTS"))
+    return values
+
+
+def _check_environment(document: Document, values: Values) -> None:
+    tokens = _tokens(values)
+    if len(tokens) > 1:
+        document.wrong("UNPOD_API_TOKEN_FILE", "is set, and so is UNPOD_API_TOKEN; keep one of the two")
+    elif not tokens and document.sound("UNPOD_API_TOKEN") and document.sound("UNPOD_API_TOKEN_FILE"):
+        document.wrong(
+            "",
+            "there is neither a config file nor a token: write a config.yaml (config.example.yaml shows every key) "
+            "and name it with --config.file, or set UNPOD_API_TOKEN or UNPOD_API_TOKEN_FILE",
+        )
+
+
+def _check_file(document: Document, values: Values) -> None:
+    """What only shows when keys are looked at together."""
+    tokens = _tokens(values)
+    if len(tokens) > 1:
+        document.wrong("api.token_file", "is given, and so is api.token; keep one of the two")
+    elif not tokens and not any(problem.path in _TOKEN_PATHS for problem in document.problems):
+        document.wrong(
+            "api.token", "is missing; write token: ${UNPOD_API_TOKEN}, or token_file: and the path of a file"
+        )
+    if not values.get("agents") and not _discovers(values) and document.sound("agents"):
+        document.wrong("agents", "names no agent, and discovery is off; name an agent, or set discovery.enabled: true")
+    if document.sound("polling") and document.sound("agents"):
+        _check_staleness(document, values)
+
+
+def _check_staleness(document: Document, values: Values) -> None:
+    polling = Polling(**values.get("polling", {}))
+    intervals = {"polling.interval": polling.interval}
+    for index, agent in enumerate(values.get("agents", ())):
+        intervals[f"agents[{index}].interval"] = agent.interval or polling.interval
+    path, interval = max(intervals.items(), key=lambda item: item[1])
+    if interval > polling.max_staleness:
+        staleness = format_duration(polling.max_staleness)
+        document.wrong(
+            path,
+            f"{format_duration(interval)} is longer than polling.max_staleness, {staleness}: gauges would vanish "
+            "between two polls; raise max_staleness to two or three intervals",
+        )
+
+
+def _tokens(values: Values) -> list[str]:
+    return [key for key in ("token", "token_file") if key in values.get("api", {})]
+
+
+def _discovers(values: Values) -> bool:
+    """Discovery is on where nothing is said of it and there is no ``agents``."""
+    enabled: bool = values.get("discovery", {}).get("enabled", "agents" not in values)
+    return enabled
+
+
+def _build(values: Values, source: str) -> Config:
+    state = State(**values.get("state", {}))
+    polling = values.get("polling", {})
+    if state.path is None:
+        # A memory forgets what it has counted: to count the past again at each start would be wrong.
+        polling = {"backfill": 0.0, **polling}
+    agents: tuple[AgentConfig, ...] = values.get("agents", ())
+    return Config(
+        api=Api(**values["api"]),
+        polling=Polling(**polling),
+        agents=agents,
+        discovery=Discovery(**{**values.get("discovery", {}), "enabled": _discovers(values)}),
+        metrics=Metrics(**values.get("metrics", {})),
+        state=state,
+        source=source,
+    )
