@@ -1,0 +1,135 @@
+"""The exporter's metrics about itself."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.exposition.catalog import Family, Kind, Scope
+from exporter.exposition.lines import Format
+from exporter.exposition.telemetry import Telemetry
+
+SINCE = 1_700_000_000.0
+
+
+def values(telemetry: Telemetry) -> dict[str, float]:
+    lines = telemetry.render(Format.TEXT).decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("unpod_exporter_"): float(value) for name, _, value in pairs}
+
+
+def test_what_is_known_in_advance_begins_at_0(telemetry: Telemetry) -> None:
+    shown = values(telemetry)
+    for name in (
+        'api_requests_total{endpoint="tasks",code="200"}',
+        'api_requests_total{endpoint="agents",code="200"}',
+        'api_request_duration_seconds_count{endpoint="tasks"}',
+        "api_response_bytes_total",
+        "api_throttle_wait_seconds_total",
+        "state_commit_duration_seconds_count",
+    ):
+        assert shown[name] == 0, name
+
+
+def test_a_request_is_counted_with_its_code_its_time_and_its_bytes(telemetry: Telemetry) -> None:
+    telemetry.request("tasks", "200", 0.3, 1000)
+    telemetry.request("tasks", "timeout", 40.0, 24)
+    shown = values(telemetry)
+    assert shown['api_requests_total{endpoint="tasks",code="200"}'] == 1
+    assert shown['api_requests_total{endpoint="tasks",code="timeout"}'] == 1
+    assert shown['api_requests_total{endpoint="agents",code="200"}'] == 0
+    assert shown['api_request_duration_seconds_sum{endpoint="tasks"}'] == 40.3
+    assert shown['api_request_duration_seconds_bucket{endpoint="tasks",le="0.5"}'] == 1
+    assert shown["api_response_bytes_total"] == 1024
+
+
+def test_waits_commits_sizes_and_scrapes_are_shown(telemetry: Telemetry) -> None:
+    telemetry.waited(1.5)
+    telemetry.waited(2.0)
+    telemetry.committed(0.004)
+    telemetry.state_size(4096)
+    telemetry.rendered(0.25)
+    shown = values(telemetry)
+    assert shown["api_throttle_wait_seconds_total"] == 3.5
+    assert shown['state_commit_duration_seconds_bucket{le="0.005"}'] == 1
+    assert shown['state_commit_duration_seconds_bucket{le="0.0025"}'] == 0
+    assert shown["state_size_bytes"] == 4096
+    assert shown["scrape_render_duration_seconds"] == 0.25
+
+
+def test_a_bad_config_leaves_the_time_of_the_last_good_one(telemetry: Telemetry) -> None:
+    telemetry.config_loaded(ok=True, at=100.0)
+    telemetry.config_loaded(ok=False, at=200.0)
+    shown = values(telemetry)
+    assert shown["config_last_reload_successful"] == 0
+    assert shown["config_last_reload_success_timestamp_seconds"] == 100
+
+
+def test_the_versions_are_shown(telemetry: Telemetry) -> None:
+    name = f'build_info{{version="1.2.3",python_version="{platform.python_version()}"}}'
+    assert values(telemetry)[name] == 1
+
+
+def test_the_process_and_python_are_shown(telemetry: Telemetry) -> None:
+    shown = {family.name for family in parse_text(telemetry.render(Format.TEXT).decode())}
+    assert {"process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds", "python_info"} <= shown
+
+
+def test_every_family_of_the_catalog_is_there_as_the_catalog_says(
+    telemetry: Telemetry, catalog: tuple[Family, ...]
+) -> None:
+    text = telemetry.render(Format.TEXT).decode()
+    for family in catalog:
+        if family.scope is Scope.PROCESS:
+            assert f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n" in text
+
+
+def test_openmetrics_says_since_when_everything_is_counted(telemetry: Telemetry) -> None:
+    telemetry.request("tasks", "500", 1.0, 0)
+    families = list(parse_openmetrics((telemetry.render(Format.OPENMETRICS) + Format.OPENMETRICS.end).decode()))
+    counted = [family for family in families if family.type in ("counter", "histogram")]
+    assert {"process_cpu_seconds", "python_gc_collections", "unpod_exporter_api_requests"} <= {
+        one.name for one in counted
+    }
+    for family in counted:
+        created = [one for one in family.samples if one.name == f"{family.name}_created"]
+        series = {tuple(sorted((k, v) for k, v in one.labels.items() if k != "le")) for one in family.samples}
+        assert len(created) == len(series), family.name
+        assert {one.value for one in created} == {SINCE}
+
+
+def test_text_says_nothing_of_it(telemetry: Telemetry) -> None:
+    assert b"_created" not in telemetry.render(Format.TEXT)
+
+
+def test_nothing_is_registered_globally(catalog: tuple[Family, ...]) -> None:
+    for _ in range(2):
+        Telemetry(catalog, version="1", started=SINCE)
+    assert not [family for family in REGISTRY.collect() if family.name.startswith("unpod")]
+
+
+def test_a_family_of_another_kind_than_the_code_wants_is_an_error(catalog: tuple[Family, ...]) -> None:
+    wrong = [
+        msgspec.structs.replace(family, kind=Kind.COUNTER) if family.name.endswith("state_size_bytes") else family
+        for family in catalog
+    ]
+    with pytest.raises(ValueError, match="unpod_exporter_state_size_bytes is a counter, not a gauge"):
+        Telemetry(wrong, version="1", started=SINCE)
+
+
+def test_created_does_not_depend_on_the_environment_of_the_library() -> None:
+    """prometheus_client reads PROMETHEUS_DISABLE_CREATED_SERIES once, when it is imported."""
+    code = (
+        "from exporter.exposition import catalog, lines, telemetry\n"
+        "families = catalog.families(catalog.Settings())\n"
+        "own = telemetry.Telemetry(families, version='1', started=5.0)\n"
+        "assert b'unpod_exporter_api_response_bytes_created 5.0' in own.render(lines.Format.OPENMETRICS)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={"PROMETHEUS_DISABLE_CREATED_SERIES": "true"}, check=True)  # noqa: S603 -- fixed words
