@@ -1,0 +1,169 @@
+"""One HTTP request: its address and headers, its limits, and what the network may do to it as typed errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from exporter.unpod.answers import Answer
+from exporter.unpod.errors import BadResponse, ConnectionFailed, Timeout, TooLarge, UnpodError
+from exporter.unpod.settings import Settings
+
+_HEADER: Final = re.compile(r"[ -~]*")
+_FAULTS: Final[tuple[tuple[type[Exception], type[UnpodError], str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, ConnectionFailed, "the name of the host cannot be resolved"),
+    (
+        aiohttp.ClientSSLError,
+        ConnectionFailed,
+        "no TLS connection: an untrusted certificate, or no TLS at all",
+    ),
+    (aiohttp.ClientProxyConnectionError, ConnectionFailed, "the proxy cannot be reached"),
+    (aiohttp.ClientHttpProxyError, ConnectionFailed, "the proxy refused"),
+    (aiohttp.ClientConnectorError, ConnectionFailed, "cannot connect"),
+    (aiohttp.ServerDisconnectedError, ConnectionFailed, "the server closed the connection before it answered"),
+    (aiohttp.ClientPayloadError, ConnectionFailed, "the connection was lost in the middle of the answer"),
+    (aiohttp.ClientResponseError, BadResponse, "the answer is no HTTP"),
+)
+"""What the HTTP library raises, and what it means: the first that fits."""
+
+
+class Received:
+    """How many bytes of a body have arrived, after decompression; known even where the answer was given up."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Transport:
+    """Sends requests to one installation; knows nothing of turns, tokens' origins or what an answer means."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origin, self._root = _root(settings)
+        self._headers = _headers(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Raises ConnectionFailed where the CA file cannot be used."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=_trust(self._settings), limit=self._settings.max_concurrent_requests),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, agent: str | None, query: Mapping[str, str], token: str, received: Received) -> Answer:
+        """The answer to one request for an agent's tasks, or for the list of agents where ``agent`` is None.
+
+        Raises:
+            UnpodError: No complete answer arrived within the limits.
+        """
+        where = f"{self._origin.authority}{self._root}{'/{agent_handle}/tasks/' if agent is not None else '/'}"
+        path = f"{self._root}/{_segment(agent)}/tasks/" if agent is not None else f"{self._root}/"
+        url = URL(f"{self._origin}{path}?{urlencode(query)}" if query else f"{self._origin}{path}", encoded=True)
+        try:
+            return await self._get(url, where, token, received)
+        except TimeoutError:
+            failure: UnpodError = Timeout(f"{where} gave no complete answer within {self._settings.timeout:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            failure = _failure(where, error)
+        # Outside of the handler: what the library raised holds the request's headers and must not travel along.
+        raise failure
+
+    async def _get(self, url: URL, where: str, token: str, received: Received) -> Answer:
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it as an async context manager")
+        headers = {**self._headers, "Authorization": f"Token {token}"}
+        proxy = self._settings.proxy_url
+        async with self._session.get(url, headers=headers, proxy=proxy, allow_redirects=False) as response:
+            return Answer(
+                where=where,
+                status=response.status,
+                body=await self._body(response, where, received) if response.status == 200 else b"",
+                retry_after=response.headers.get("Retry-After"),
+                location=response.headers.get("Location"),
+            )
+
+    async def _body(self, response: aiohttp.ClientResponse, where: str, received: Received) -> bytes:
+        limit = self._settings.max_response_bytes
+        too_large = TooLarge(
+            f"{where} answered with more than {limit} bytes: a smaller page size, or a higher limit, may help",
+            status=response.status,
+        )
+        if (response.content_length or 0) > limit:
+            raise too_large
+        chunks = []
+        async for chunk in response.content.iter_any():
+            received.bytes += len(chunk)
+            if received.bytes > limit:
+                raise too_large
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def _root(settings: Settings) -> tuple[URL, str]:
+    """Origin of the installation, and the path of its agents list without the slash at the end."""
+    try:
+        base = URL(settings.base_url)
+    except ValueError:
+        base = URL()
+    usable = base.scheme in ("http", "https") and base.host and not (base.user or base.query_string or base.fragment)
+    if not usable:
+        raise ValueError("base_url must be http:// or https://, a host, perhaps a port and a path, and nothing else")
+    prefix = quote(settings.path_prefix.strip("/"), safe="/-._~%")
+    parts = (base.raw_path.strip("/"), prefix, "agents")
+    return base.origin(), "".join(f"/{part}" for part in parts if part)
+
+
+def _segment(handle: str) -> str:
+    """A handle as one segment of a path. Dots alone would be taken for directories."""
+    quoted = quote(handle, safe="", errors="replace")
+    return quoted.replace(".", "%2E") if not handle.strip(".") else quoted
+
+
+def _headers(settings: Settings) -> Mapping[str, str]:
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Content-Type": "application/json",
+        "User-Agent": settings.user_agent,
+    }
+    if settings.org_handle:
+        headers["Org-Handle"] = settings.org_handle
+    unfit = [name for name, value in headers.items() if not _HEADER.fullmatch(value)]
+    if unfit:
+        raise ValueError(f"the value of the header {unfit[0]} may hold printable ASCII characters only")
+    return headers
+
+
+def _trust(settings: Settings) -> ssl.SSLContext | bool:
+    if settings.insecure_skip_verify or settings.ca_file is None:
+        return not settings.insecure_skip_verify
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    raise ConnectionFailed(f"the CA file {settings.ca_file} cannot be used: {problem}")
+
+
+def _failure(where: str, error: Exception) -> UnpodError:
+    if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+        return BadResponse(f"{where} sent a compressed answer that cannot be decompressed", status=200)
+    kind, words = next(
+        ((kind, words) for fault, kind, words in _FAULTS if isinstance(error, fault)),
+        (ConnectionFailed, "the connection failed"),
+    )
+    number = error.errno if isinstance(error, OSError) else None
+    detail = f" ({os.strerror(number)})" if number and number > 0 else ""
+    return kind(f"{where}: {words}{detail}")
