@@ -122,7 +122,8 @@ def _count_start(known: Record | None, task: Task, call: KnownCall | None, look:
     first = task.retry_attempt - waits_again == 0
     if call is None or call.start is None:
         # A later attempt, or a call left behind, without a start in sight: the first start is gone for good.
-        return not first or bool(call and call.seen & Seen.LEFT)
+        return not first or bool(call and call.seen & (Seen.LEFT | Seen.LATER))
+    first = first and not call.seen & Seen.LATER
     if first and not (known is None and look.history):
         draft.started(task.execution_type, max(0.0, call.start - _due(known, task, call.start)))
     return True
@@ -151,7 +152,8 @@ def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> t
     replaced = _finalised(before, draft)
     counted = replaced.seen & (Seen.COUNTED | Seen.CLOSED)
     past = (*known.past, replaced.name) if counted and replaced.name else known.past
-    return _left_if(task.status in WAITING, _followed(KnownCall(), shown, task, look, draft)), past
+    later = KnownCall(seen=Seen.LATER)
+    return _left_if(task.status in WAITING, _followed(later, shown, task, look, draft)), past
 
 
 def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:

@@ -35,6 +35,8 @@ class Seen(IntFlag):
     TRANSCRIPT = 64
     OUTCOME = 128
     SENTIMENT = 256
+    LATER = 512
+    """It is not the first call of its task."""
 
 
 class Amounts(msgspec.Struct, frozen=True, array_like=True):

@@ -52,8 +52,8 @@ _LATENCY: Final = "call_llm_latency_seconds"
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What the numbers are counted into."""
 
-    call_duration_buckets: tuple[float, ...] = (5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
-    """Seconds."""
+    buckets: dict[str, tuple[float, ...]]
+    """The upper bounds of each histogram family, without +Inf."""
     end_codes: int = 50
     """How many raw end codes of an agent are kept; 0 = none are counted."""
     numbers: int = 0
@@ -63,15 +63,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def capped(self) -> tuple[str, ...]:
         """The families of ``CAPPED`` that are counted."""
         return tuple(family for family, limit in zip(CAPPED, (self.end_codes, self.numbers), strict=True) if limit)
-
-    @property
-    def buckets(self) -> dict[str, tuple[float, ...]]:
-        """Upper bounds of each histogram family."""
-        return {
-            "task_retry_attempts": (0, 1, 2, 3, 4, 5, 10),
-            "task_start_delay_seconds": (1, 5, 15, 60, 300, 900, 3600, 14400, 86400),
-            "call_duration_seconds": self.call_duration_buckets,
-        }
 
 
 def billionths(value: float) -> int:
@@ -116,7 +107,6 @@ class Draft:
 
     def __init__(self, limits: Limits, numbers: Numbers) -> None:
         self._limits = limits
-        self._bounds = limits.buckets
         self._capped = {family: _first_labels(numbers, family) for family in CAPPED}
         self.added: defaultdict[Key, int] = defaultdict(int)
         self.last_call_end: float | None = None
@@ -206,7 +196,7 @@ class Draft:
         return Amounts(*totals)
 
     def _observe(self, family: str, labels: Labels, value: float) -> None:
-        bounds = self._bounds[family]
+        bounds = self._limits.buckets[family]
         place = bisect_left(bounds, value)
         bucket = bound_text(bounds[place]) if place < len(bounds) else _INFINITY
         self.added[(family, *labels, bucket)] += 1

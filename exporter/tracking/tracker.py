@@ -36,7 +36,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How far back tasks are read at all; None: without limit."""
     backfill: float = math.inf
     """How far back the tasks lie that a new ledger counts; 0: it starts at nothing."""
-    limits: Limits = Limits()
+    limits: Limits
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from exporter.exposition.catalog import Settings, buckets
 from exporter.tracking.ledger import Look, observe
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.tallies import Draft, Key, Limits, plus
 from exporter.unpod.facts import Call, Task
 
+BUCKETS = dict(buckets(Settings()))
 START = 1_764_000_000.0
 SETTLING = 600.0
 
@@ -44,7 +46,7 @@ def task(status: str, shown: Call | None = None, **told: Any) -> Task:
 class Story:
     """Follows one task; every record goes through its bytes, as it would through a restart."""
 
-    limits: Limits = field(default_factory=lambda: Limits(numbers=10))
+    limits: Limits = field(default_factory=lambda: Limits(buckets=BUCKETS, numbers=10))
     history: bool = False
     now: float = START
     record: Record | None = None

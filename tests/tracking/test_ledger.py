@@ -8,7 +8,7 @@ from exporter.tracking.ledger import Look, observe
 from exporter.tracking.records import pack
 from exporter.tracking.tallies import Draft, Limits
 from exporter.unpod.facts import Messages
-from tests.tracking.stories import SETTLING, START, Story, call, ended, live, stub, task
+from tests.tracking.stories import BUCKETS, SETTLING, START, Story, call, ended, live, stub, task
 
 
 def test_a_new_task_is_created_and_enters_its_status() -> None:
@@ -219,6 +219,12 @@ def test_a_later_attempt_has_no_start_delay() -> None:
     assert story.count("task_start_delay_seconds") == 0
 
 
+def test_a_redial_has_no_start_delay_although_the_start_of_the_first_call_was_never_told() -> None:
+    story = Story().tell(task("completed", stub()), task("in_progress", live("B", start=START + 900)))
+    story.look(task("completed", ended("C", start=START + 1900)))
+    assert story.count("task_start_delay_seconds") == 0
+
+
 def test_history_that_is_not_to_be_counted_counts_nothing_but_the_gauge() -> None:
     story = Story(history=True).tell(
         task("completed", ended("A"), retry_attempt=2, odd=("cost",)),
@@ -249,7 +255,7 @@ def test_silence_and_messages_are_counted_once() -> None:
 
 
 def test_raw_codes_beyond_the_limit_become_other() -> None:
-    story = Story(limits=Limits(end_codes=2))
+    story = Story(limits=Limits(buckets=BUCKETS, end_codes=2))
     for number, code in enumerate(["a", "b", "c", "a", "unknown"]):
         story.look(task("completed", ended(f"C{number}", start=START + number * 900, code=code)))
     assert story.count("call_end_codes", "a") == 2
@@ -262,7 +268,7 @@ def test_a_held_call_keeps_no_number_unless_numbers_are_counted() -> None:
         None,
         task("completed", call(status="busy", over=True, number="+911234567890")),
         Look(now=START, settling=SETTLING),
-        Draft(Limits(), {}),
+        Draft(Limits(buckets=BUCKETS), {}),
     )
     assert record.call is not None
     assert record.call.held is not None
