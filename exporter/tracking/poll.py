@@ -129,7 +129,16 @@ class Reading:
         return parts
 
     async def _request(self, number: int, size: int) -> Page:
-        page = await self._source.tasks(self._agent, page=number, page_size=size)
+        """A page that agrees with its own count. A task created between counting and reading explains one that does
+        not, so it is asked for once more."""
+        for _ in range(2):
+            page = await self._source.tasks(self._agent, page=number, page_size=size)
+            if page.whole or page.total is None or page.received <= max(0, page.total - (number - 1) * size):
+                break
+        else:
+            raise BadResponse(
+                f"page {number} of {size} tasks holds {page.received}, but the platform counts {page.total} in all"
+            )
         if page.total is not None:
             self.total = page.total
             if self._expected is None:

@@ -1,0 +1,162 @@
+"""Which pages a reading asks for, and when it believes that it has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from exporter.tracking.poll import Reading
+from exporter.unpod.errors import BadResponse, ServerError, TooLarge
+from exporter.unpod.facts import Page, Task
+from tests.tracking.stories import START
+
+
+class Shelf:
+    """A platform with these tasks, newest first; ``disturb`` may change it before each request."""
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        poison: Sequence[str] = (),
+        too_large: int | None = None,
+        counts: bool = True,
+        disturb: Callable[[Shelf], None] = lambda shelf: None,
+    ) -> None:
+        self.tasks_now = list(tasks)
+        self.poison = set(poison)
+        self.too_large = too_large
+        self.counts = counts
+        self.disturb = disturb
+        self.down = False
+        self.asked: list[tuple[int, int]] = []
+
+    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+        self.asked.append((page, page_size))
+        self.disturb(self)
+        shown = self.tasks_now[(page - 1) * page_size : page * page_size]
+        if self.down or self.poison.intersection(shown):
+            raise ServerError("500", status=500)
+        if self.too_large is not None and len(shown) > self.too_large:
+            raise TooLarge("too large")
+        return Page(
+            tasks=tuple(Task(id=name, created=START) for name in shown),
+            total=len(self.tasks_now) if self.counts else None,
+            received=len(shown),
+        )
+
+
+def names(count: int) -> list[str]:
+    return [f"T{number}" for number in range(count)]
+
+
+async def read(shelf: Shelf, *, page_size: int = 4, read_from: float | None = None) -> tuple[set[str], Reading]:
+    reading = Reading(shelf, "agent", page_size=page_size, read_from=read_from)
+    found = [task.id for page in [page async for page in reading.pages()] for task in page.tasks]
+    return set(found), reading
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("counts", [True, False], ids=["with count", "without count"])
+async def test_all_pages_are_read(count: int, counts: bool) -> None:
+    found, reading = await read(Shelf(names(count), counts=counts))
+    assert found == set(names(count))
+    assert reading.total == (count if counts else None)
+
+
+async def test_no_page_is_asked_for_beyond_the_count() -> None:
+    shelf = Shelf(names(8))
+    await read(shelf)
+    assert shelf.asked == [(1, 4), (2, 4)]
+
+
+async def test_tasks_that_shift_while_they_are_read_are_all_found() -> None:
+    def arrive(shelf: Shelf) -> None:
+        if len(shelf.asked) == 2:
+            shelf.tasks_now.insert(0, "new")
+
+    found, _ = await read(Shelf(names(9), disturb=arrive))
+    assert found >= set(names(9))
+
+
+async def test_tasks_that_swap_places_between_two_pages_are_looked_for_again() -> None:
+    def swap(shelf: Shelf) -> None:
+        if len(shelf.asked) == 2:
+            shelf.tasks_now[3], shelf.tasks_now[4] = shelf.tasks_now[4], shelf.tasks_now[3]
+
+    shelf = Shelf(names(8), disturb=swap)
+    found, _ = await read(shelf)
+    assert found == set(names(8))
+    assert len(shelf.asked) == 4
+
+
+async def test_a_count_that_is_never_reached_is_a_contradiction() -> None:
+    with pytest.raises(BadResponse, match="counts 9 tasks, but 3 readings"):
+        await read(Shelf([*names(8), "T0"]))
+
+
+async def test_a_page_with_more_than_the_count_leaves_is_asked_for_again_and_then_a_contradiction() -> None:
+    class Miscounting(Shelf):
+        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size)
+            return Page(tasks=answer.tasks, total=2, received=answer.received)
+
+    shelf = Miscounting(names(8))
+    with pytest.raises(BadResponse, match="holds 4, but the platform counts 2"):
+        await read(shelf)
+    assert shelf.asked == [(1, 4), (1, 4)]
+
+
+@pytest.mark.parametrize("place", range(9))
+@pytest.mark.parametrize("page_size", [4, 6, 9, 1])
+async def test_a_poisoned_document_costs_only_itself(place: int, page_size: int) -> None:
+    found, reading = await read(Shelf(names(9), poison=[f"T{place}"]), page_size=page_size)
+    assert found == set(names(9)) - {f"T{place}"}
+    assert reading.unreadable == 1
+
+
+async def test_several_poisoned_documents_are_all_walked_around() -> None:
+    found, reading = await read(Shelf(names(30), poison=["T0", "T1", "T17", "T29"]), page_size=10)
+    assert len(found) == 26
+    assert reading.unreadable == 4
+
+
+async def test_a_server_that_is_down_is_not_mistaken_for_poison() -> None:
+    shelf = Shelf(names(9))
+    shelf.down = True
+    with pytest.raises(ServerError):
+        await read(shelf)
+    assert len(shelf.asked) == 2
+
+
+async def test_a_server_that_goes_down_while_poison_is_looked_for_is_not_mistaken_either() -> None:
+    def fall(shelf: Shelf) -> None:
+        shelf.down = len(shelf.asked) > 3
+
+    with pytest.raises(ServerError):
+        await read(Shelf(names(16), poison=["T2"], disturb=fall), page_size=8)
+
+
+async def test_an_answer_that_is_too_large_is_asked_for_in_parts() -> None:
+    found, reading = await read(Shelf(names(9), too_large=2))
+    assert found == set(names(9))
+    assert reading.unreadable == 0
+
+
+async def test_a_single_task_that_is_too_large_is_unreadable() -> None:
+    found, reading = await read(Shelf(names(2), too_large=0))
+    assert not found
+    assert reading.unreadable == 2
+
+
+async def test_history_before_the_limit_is_not_read() -> None:
+    class Aging(Shelf):
+        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size)
+            aged = tuple(Task(id=task.id, created=START - int(task.id[1:])) for task in answer.tasks)
+            return Page(tasks=aged, total=answer.total, received=answer.received)
+
+    shelf = Aging(names(100))
+    await read(shelf, read_from=START - 5)
+    assert shelf.asked == [(1, 4), (2, 4)]
