@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from exporter.exposition.lines import Format
+from exporter.exposition.lines import Format, encode
 from exporter.exposition.negotiation import choose, wants_gzip
-from exporter.exposition.render import Board
+from exporter.exposition.render import Board, UnknownAgentError
 from exporter.exposition.telemetry import Telemetry
 
 _GZIP_LEVEL: Final = 1
@@ -22,7 +22,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     body: bytes
     content_type: str
-    content_encoding: str | None
+    content_encoding: str | None = None
+    status: int = 200
 
 
 class Scrape:
@@ -42,14 +43,13 @@ class Scrape:
         self._timer = timer
 
     def __call__(self, accept: str | None, accept_encoding: str | None, agents: Sequence[str] = ()) -> Answer:
-        """The metrics, as the request headers ask for them.
-
-        Raises:
-            UnknownAgentError: one of ``agents`` has published nothing.
-        """
+        """The metrics, as the request headers ask for them; 404 if one of ``agents`` has published nothing."""
         begin = self._timer()
         form = choose(accept)
-        body = self.text(form, agents)
+        try:
+            body = self.text(form, agents)
+        except UnknownAgentError as error:
+            return Answer(encode(f"{error}\n"), "text/plain; charset=utf-8", status=404)
         packed = wants_gzip(accept_encoding)
         if packed:
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -158,6 +158,7 @@ def number_le(labels: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", Format)
+@settings(deadline=None)
 @given(some_reports())
 def test_the_parser_reads_exactly_what_was_reported_and_the_zeros(form: Format, published: list[Report]) -> None:
     board = Board(CATALOG)
@@ -175,6 +176,7 @@ def test_the_parser_reads_exactly_what_was_reported_and_the_zeros(form: Format, 
 
 
 @pytest.mark.parametrize("form", Format)
+@settings(deadline=None)
 @given(some_reports(), some_reports())
 def test_what_was_kept_from_an_earlier_publication_never_differs_from_writing_anew(
     form: Format, earlier: list[Report], later: list[Report]

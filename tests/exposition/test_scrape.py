@@ -65,9 +65,15 @@ def test_some_agents_alone_come_without_the_exporter(scrape: Scrape) -> None:
     assert body.endswith(b"# EOF\n")
 
 
-def test_an_unknown_agent_is_an_error(scrape: Scrape) -> None:
+def test_an_unknown_agent_is_not_found(scrape: Scrape) -> None:
+    answer = scrape(OPENMETRICS, "gzip", ["sales", "nobody"])
+    assert (answer.status, answer.body) == (404, b"no agent 'nobody' is known here\n")
+    assert (answer.content_type, answer.content_encoding) == ("text/plain; charset=utf-8", None)
+
+
+def test_the_text_of_an_unknown_agent_is_an_error(scrape: Scrape) -> None:
     with pytest.raises(UnknownAgentError):
-        scrape(None, None, ["nobody"])
+        scrape.text(Format.TEXT, ["nobody"])
 
 
 def test_how_long_a_scrape_took_shows_at_the_next(scrape: Scrape) -> None:

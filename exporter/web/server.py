@@ -1,0 +1,92 @@
+"""The HTTP server: which path answers what, with which headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from exporter.web import status
+from exporter.web.pages import Pages
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src '{status.STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Server": "unpod-exporter",
+}
+"""On every answer, errors included."""
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+
+
+def create_app(pages: Pages) -> web.Application:
+    """The application. GET and HEAD are answered, other methods with 405, other paths with 404.
+
+    Raises:
+        ValueError: ``telemetry_path`` is no path, or that of another page.
+    """
+    routes = _routes(pages)
+    if not _PATH.fullmatch(pages.telemetry_path) or pages.telemetry_path in routes:
+        raise ValueError(f"{pages.telemetry_path!r} cannot be the path of the metrics; write for example /metrics")
+    routes[pages.telemetry_path] = _metrics(pages)
+    routes.setdefault("/", _status_page(pages))
+    app = web.Application()
+    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+def _routes(pages: Pages) -> dict[str, Handler]:
+    return {"/-/healthy": _healthy, "/-/ready": _ready(pages), "/api/agents": _agents(pages)}
+
+
+def _metrics(pages: Pages) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        agents = request.query.getall("agent", [])
+        answer = pages.metrics(request.headers.get("Accept"), request.headers.get("Accept-Encoding"), agents)
+        headers = {"Content-Type": answer.content_type, "Vary": "Accept, Accept-Encoding"}
+        if answer.content_encoding is not None:
+            headers["Content-Encoding"] = answer.content_encoding
+        return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+    return handle
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="healthy\n")
+
+
+def _ready(pages: Pages) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        reason = pages.ready()
+        return web.Response(text="ready\n") if reason is None else web.Response(text=f"{reason}\n", status=503)
+
+    return handle
+
+
+def _agents(pages: Pages) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(pages.status()), content_type="application/json")
+
+    return handle
+
+
+def _status_page(pages: Pages) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text=status.render(pages.status(), pages.telemetry_path), content_type="text/html")
+
+    return handle
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)

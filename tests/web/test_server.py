@@ -1,0 +1,275 @@
+"""Which path answers what, over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+from aiohttp.test_utils import TestClient
+from pytest_aiohttp.plugin import AiohttpClient
+
+from exporter.web.pages import AgentStatus, Pages, Status
+from exporter.web.server import create_app
+
+NOW = 1_763_733_000.0
+STATUS = Status(
+    version="1.2.3",
+    started=NOW - 7200,
+    now=NOW,
+    agents=(
+        AgentStatus(
+            handle="support",
+            state="failing",
+            up=False,
+            last_poll=NOW - 12,
+            last_success=NOW - 3700,
+            tasks=1_234_567,
+            calls=890,
+            history_ratio=0.999,
+            last_error="401: the token is missing, wrong or revoked",
+        ),
+        AgentStatus(handle="sales", name="Sales", state="up", up=True, last_poll=NOW - 90_000, tasks=0, calls=0),
+        AgentStatus(handle="new", state="waiting for its first poll"),
+    ),
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Server": "unpod-exporter",
+}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    body: bytes
+    content_type: str = "text/plain; version=0.0.4; charset=utf-8"
+    content_encoding: str | None = None
+    status: int = 200
+
+
+def echo(accept: str | None, accept_encoding: str | None, agents: Sequence[str]) -> Answer:
+    """Metrics that tell what was asked for."""
+    return Answer(f"{accept}|{accept_encoding}|{','.join(agents)}".encode())
+
+
+def pages(**changes: object) -> Pages:
+    return msgspec.structs.replace(Pages(metrics=echo, ready=lambda: None, status=lambda: STATUS), **changes)
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient) -> TestClient:
+    return await aiohttp_client(create_app(pages()))
+
+
+class TestMetrics:
+    async def test_the_request_headers_and_the_agents_are_handed_on(self, client: TestClient) -> None:
+        url = "/metrics?agent=sales&agent=a%20%26b&other=1"
+        answer = await client.get(url, headers={"Accept": "text/plain", "Accept-Encoding": "br"})
+        assert await answer.text() == "text/plain|br|sales,a &b"
+
+    async def test_absent_headers_are_handed_on_as_absent(self, client: TestClient) -> None:
+        answer = await client.get("/metrics", skip_auto_headers=["Accept", "Accept-Encoding"])
+        assert await answer.text() == "None|None|"
+
+    async def test_the_content_type_is_left_as_it_is(self, client: TestClient) -> None:
+        answer = await client.get("/metrics")
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+        assert "Content-Encoding" not in answer.headers
+
+    async def test_a_packed_answer_says_so(self, aiohttp_client: AiohttpClient) -> None:
+        packed = Answer(b"\x1f\x8b", content_encoding="gzip")
+        client = await aiohttp_client(create_app(pages(metrics=lambda *_: packed)), auto_decompress=False)
+        answer = await client.get("/metrics")
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert await answer.read() == b"\x1f\x8b"
+
+    async def test_what_is_not_found_is_answered_so(self, aiohttp_client: AiohttpClient) -> None:
+        unknown = Answer(b"no agent 'x' is known here\n", "text/plain; charset=utf-8", status=404)
+        client = await aiohttp_client(create_app(pages(metrics=lambda *_: unknown)))
+        answer = await client.get("/metrics?agent=x")
+        assert (answer.status, await answer.text()) == (404, "no agent 'x' is known here\n")
+
+    async def test_another_path_can_be_chosen(self, aiohttp_client: AiohttpClient) -> None:
+        client = await aiohttp_client(create_app(pages(telemetry_path="/probe/unpod")))
+        assert (await client.get("/probe/unpod")).status == 200
+        assert (await client.get("/metrics")).status == 404
+        assert 'href="probe/unpod"' in await (await client.get("/")).text()
+
+    async def test_at_the_root_the_metrics_take_the_place_of_the_status_page(
+        self, aiohttp_client: AiohttpClient
+    ) -> None:
+        client = await aiohttp_client(create_app(pages(telemetry_path="/")))
+        assert (await (await client.get("/")).text()).count("|") == 2
+
+    @pytest.mark.parametrize("path", ["", "metrics", "/{x}", "/a b", "/-/ready", "/api/agents", "/metrics?x"])
+    def test_a_path_that_cannot_be_is_refused(self, path: str) -> None:
+        with pytest.raises(ValueError, match="write for example /metrics"):
+            create_app(pages(telemetry_path=path))
+
+
+class TestHealth:
+    async def test_healthy_while_the_process_works(self, client: TestClient) -> None:
+        answer = await client.get("/-/healthy")
+        assert (answer.status, await answer.text()) == (200, "healthy\n")
+
+    async def test_ready(self, client: TestClient) -> None:
+        answer = await client.get("/-/ready")
+        assert (answer.status, await answer.text()) == (200, "ready\n")
+
+    async def test_not_ready_with_the_reason(self, aiohttp_client: AiohttpClient) -> None:
+        reasons = ["2 of 3 agents wait for their first poll", None]
+        client = await aiohttp_client(create_app(pages(ready=lambda: reasons.pop(0))))
+        answer = await client.get("/-/ready")
+        assert (answer.status, await answer.text()) == (503, "2 of 3 agents wait for their first poll\n")
+        assert (await client.get("/-/ready")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready", "/api/agents"])
+class TestEveryPage:
+    async def test_head_has_the_headers_of_get(self, client: TestClient, path: str) -> None:
+        got, head = await client.get(path), await client.head(path)
+        assert head.status == got.status == 200
+        assert await head.read() == b""
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+        assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+    async def test_other_methods_are_not_allowed(self, client: TestClient, path: str, method: str) -> None:
+        answer = await client.request(method, path)
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET,HEAD"
+
+    async def test_browsers_are_told_to_be_careful(self, client: TestClient, path: str) -> None:
+        answer = await client.get(path)
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/reload", "/api/agents/x", "/..%2f"])
+async def test_other_paths_are_not_found_with_the_same_headers(client: TestClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status == 404
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
+async def test_agents_as_json(client: TestClient) -> None:
+    answer = await client.get("/api/agents")
+    assert answer.content_type == "application/json"
+    told = await answer.json()
+    assert (told["version"], told["now"]) == ("1.2.3", NOW)
+    assert told["agents"][0] == {
+        "handle": "support",
+        "name": "",
+        "state": "failing",
+        "up": False,
+        "last_poll": NOW - 12,
+        "last_success": NOW - 3700,
+        "tasks": 1_234_567,
+        "calls": 890,
+        "history_ratio": 0.999,
+        "last_error": "401: the token is missing, wrong or revoked",
+    }
+    assert told["agents"][2]["last_poll"] is None
+
+
+class Page(HTMLParser):
+    """The cells of each row, the links, and every tag of a page."""
+
+    VOID = frozenset({"meta", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.links: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open, "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        elif tag == "a":
+            self.links.append(dict(attrs)["href"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+        elif "style" not in self._open:
+            self.words.append(data.strip())
+
+
+class TestStatusPage:
+    @pytest.fixture
+    async def page(self, client: TestClient) -> Page:
+        return Page(await (await client.get("/")).text())
+
+    def test_each_agent_has_a_row_in_words(self, page: Page) -> None:
+        dash = "–"  # noqa: RUF001 -- as the page writes it
+        assert page.rows == [
+            ["Agent", "State", "Last poll", "Tasks", "Calls", "History read", "Last error"],
+            ["new", "waiting for its first poll", dash, dash, dash, dash, ""],
+            ["salesSales", "up", "1 d ago", "0", "0", dash, ""],
+            [
+                "support",
+                "failing",
+                "12 s ago",
+                "1,234,567",
+                "890",
+                "99 %",
+                "401: the token is missing, wrong or revoked",
+            ],
+        ]
+
+    def test_it_says_what_it_is_and_which_version_runs_since_when(self, page: Page) -> None:
+        words = " ".join(page.words)
+        assert "Unpod exporter 1.2.3" in words
+        assert "Running for 2 h." in words
+        assert "3 agents, 1 up" in words
+
+    async def test_its_links_lead_somewhere(self, page: Page, client: TestClient) -> None:
+        assert page.links == ["metrics", "-/healthy", "-/ready", "api/agents"]
+        for link in page.links:
+            assert (await client.get(f"/{link}")).status == 200
+
+    def test_nothing_comes_from_elsewhere_and_nothing_is_a_script(self, page: Page) -> None:
+        assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object", "form")]
+        links = [attributes for tag, attributes in page.tags if tag == "link"]
+        assert [link["href"][:5] for link in links] == ["data:"]
+        assert not [attributes for _, attributes in page.tags if {"style", "onclick", "src"} & set(attributes)]
+
+    async def test_the_style_is_the_one_that_the_policy_allows(self, client: TestClient) -> None:
+        answer = await client.get("/")
+        style = (await answer.text()).split("<style>")[1].split("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}';" in answer.headers["Content-Security-Policy"]
+
+    async def test_whatever_an_agent_is_called_stays_text(self, aiohttp_client: AiohttpClient) -> None:
+        odd = "<script>alert(1)</script>\"'&"
+        agent = AgentStatus(handle=odd, name=odd, state=odd, last_error=odd)
+        status = Status(version=odd, started=NOW, now=NOW, agents=(agent,))
+        client = await aiohttp_client(create_app(pages(status=lambda: status)))
+        page = Page(await (await client.get("/")).text())
+        assert page.rows[1][0] == odd + odd
+        assert page.rows[1][1] == page.rows[1][-1] == odd
+        assert "script" not in dict(page.tags)
+
+    async def test_without_agents_it_says_so(self, aiohttp_client: AiohttpClient) -> None:
+        status = Status(version="1", started=NOW, now=NOW)
+        client = await aiohttp_client(create_app(pages(status=lambda: status)))
+        assert "No agents are known yet." in await (await client.get("/")).text()
