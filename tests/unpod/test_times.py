@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.unpod import times
+
+MOMENT = datetime(2026, 2, 7, 5, 57, 45, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        pytest.param("2026-02-07T05:57:45Z", MOMENT, id="ISO with Z"),
+        pytest.param("2026-02-07T05:57:45.123Z", MOMENT + 0.123, id="ISO with milliseconds and Z"),
+        pytest.param("2026-02-07 05:57:45.067021", MOMENT + 0.067021, id="SQL with microseconds means UTC"),
+        pytest.param("2026-02-07 05:57:45", MOMENT, id="SQL without fraction means UTC"),
+        pytest.param("2026-02-07T05:57:45.671000", MOMENT + 0.671, id="naive ISO means UTC"),
+        pytest.param("2026-02-07T05:57:45", MOMENT, id="naive ISO without fraction means UTC"),
+        pytest.param("2026-02-07T11:27:45+05:30", MOMENT, id="ISO with an offset"),
+        pytest.param("2026-02-07T11:27:45+0530", MOMENT, id="ISO with an offset without colon"),
+        pytest.param("2026-02-07 05:57:45 +0000", MOMENT, id="an offset after a space"),
+        pytest.param("2026-02-07 05:57:45 UTC", MOMENT, id="UTC in words"),
+        pytest.param("2026-02-07T05:57:45.5Z", MOMENT + 0.5, id="a fraction of one digit"),
+        pytest.param("2026-02-07T05:57:45.123456789Z", MOMENT + 0.123456, id="a fraction of nine digits"),
+        pytest.param(" 2026-02-07T05:57:45Z\n", MOMENT, id="with white space around"),
+        pytest.param(1770443865, MOMENT, id="epoch seconds"),
+        pytest.param(1770443865.25, MOMENT + 0.25, id="epoch seconds with a fraction"),
+        pytest.param("1770443865", MOMENT, id="epoch seconds as a string"),
+        pytest.param("1770443865.25", MOMENT + 0.25, id="epoch seconds with a fraction as a string"),
+        pytest.param(1770443865123, MOMENT + 0.123, id="epoch milliseconds"),
+        pytest.param("1770443865123", MOMENT + 0.123, id="epoch milliseconds as a string"),
+        pytest.param({"$date": "2026-02-07T05:57:45Z"}, MOMENT, id="a MongoDB date in words"),
+        pytest.param({"$date": 1770443865123}, MOMENT + 0.123, id="a MongoDB date in milliseconds"),
+    ],
+)
+def test_every_way_to_write_a_moment_is_understood(written: object, seconds: float) -> None:
+    assert times.parse(written) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.parametrize("written", [None, "", " ", "NULL", "None", "NA", "null", 0, 0.0, "0", -1, "-5", {}])
+def test_what_stands_for_no_moment_is_none(written: object) -> None:
+    assert times.parse(written) is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["soon", "2026-13-01T00:00:00", "2026-02-30", True, [], {"$date": {}}, float("nan"), float("inf"), 1e15, "٣" * 10],
+)
+def test_nonsense_is_refused(written: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - ValueError is the promise, its words are nobody's
+        times.parse(written)
+
+
+def test_an_object_id_tells_when_it_was_made() -> None:
+    assert times.of_object_id("697debb84c27faa892bfa0cc") == 0x697DEBB8
+    assert times.of_object_id("697debb84c27faa892bfa0c") is None
+    assert times.of_object_id("x97debb84c27faa892bfa0cc") is None
+
+
+def test_a_task_id_with_a_uuid1_tells_when_it_was_made() -> None:
+    made = times.of_task_id("T8ff2ccdffe9a11f0878d43cd8a99e069")
+    assert made == pytest.approx(0x697DEBB8, abs=1), "the document's ObjectId says the same second"
+    assert times.of_task_id("T8ff2ccdffe9a41f0878d43cd8a99e069") is None, "a random UUID holds no time"
+    assert times.of_task_id("TASK123") is None
+
+
+MOMENTS = st.datetimes(
+    min_value=datetime(1970, 1, 2),  # noqa: DTZ001
+    max_value=datetime(2999, 1, 1),  # noqa: DTZ001
+    timezones=st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+)
+
+
+@given(MOMENTS, st.sampled_from("T "))
+def test_a_moment_written_as_iso_comes_back(moment: datetime, separator: str) -> None:
+    assert times.parse(moment.isoformat(separator)) == pytest.approx(moment.timestamp(), abs=1e-6)
+
+
+@given(MOMENTS)
+def test_a_moment_written_naively_comes_back_as_utc(moment: datetime) -> None:
+    naive = moment.astimezone(UTC).replace(tzinfo=None)
+    assert times.parse(str(naive)) == pytest.approx(moment.timestamp(), abs=1e-6)
+
+
+@given(st.text() | st.integers() | st.floats() | st.booleans())
+def test_whatever_is_written_is_a_plausible_moment_none_or_refused(written: object) -> None:
+    try:
+        seconds = times.parse(written)
+    except ValueError:
+        return
+    assert seconds is None or 0 < seconds < 253402300801
