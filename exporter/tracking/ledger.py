@@ -6,7 +6,8 @@ nothing twice.
 
 **Which call is it?** A task shows one call at a time: attempts, retries and redials overwrite each other. ``call_id``
 decides where both looks have one, then the start. Where neither does (stubs, rejected calls), a call that has not
-ended is the same; one that has ended is another only if its task has waited or been retried in between ("left").
+ended is the same; one that has ended is another if it told more than is told now, or if its task has waited or been
+retried in between ("left").
 
 **When is it counted?** When its record is final: it has ended and is enriched with an end time or a duration; or it has
 ended and stayed a stub for the settling time; or another call has taken its place. What is learned later is counted
@@ -143,12 +144,12 @@ def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> t
     before, shown = known.call, task.call
     if shown is None:
         return _left_if(task.status in WAITING, _settled(before, look, draft)), known.past
-    if _is_same(before, shown, known, task):
-        before = _left_if(_begins_anew(known, task), before)
-        return _left_if(task.status in WAITING, _followed(before, shown, task, look, draft)), known.past
     if _name(shown) in known.past:
         # An old call shown again: it has been counted.
         return before, known.past
+    if _is_same(before, shown, known, task):
+        before = _left_if(_begins_anew(known, task), before)
+        return _left_if(task.status in WAITING, _followed(before, shown, task, look, draft)), known.past
     replaced = _finalised(before, draft)
     counted = replaced.seen & (Seen.COUNTED | Seen.CLOSED)
     past = (*known.past, replaced.name) if counted and replaced.name else known.past
@@ -174,6 +175,9 @@ def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
         return True
     if before.start is not None and shown.start is not None:
         return before.start == shown.start
+    if before.seen & Seen.NAMED and not _name(shown):
+        # A record that told which call it is does not turn into one that tells less.
+        return False
     retried = task.retry_attempt > known.retry_attempt
     left = bool(before.seen & Seen.LEFT)
     if task.status in WAITING:
@@ -210,7 +214,7 @@ def _enriched(call: Call) -> bool:
 
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
-    seen = Seen(before.seen)
+    seen = Seen(before.seen) | Seen.NAMED if _name(shown) else Seen(before.seen) & ~Seen.NAMED
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED

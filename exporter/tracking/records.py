@@ -37,6 +37,8 @@ class Seen(IntFlag):
     SENTIMENT = 256
     LATER = 512
     """It is not the first call of its task."""
+    NAMED = 1024
+    """The output, when last seen, told its id or its start."""
 
 
 class Amounts(msgspec.Struct, frozen=True, array_like=True):

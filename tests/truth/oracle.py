@@ -49,9 +49,9 @@ class Timeline:
         self._sights: list[Sight] = []
 
     def add(self, event: truth.Event) -> None:
-        sight = _after(self._sights[-1] if self._sights else None, event)
-        if sight is None:
+        if isinstance(event, truth.Attempted | truth.Ended):
             return
+        sight = _after(self._sights[-1] if self._sights else None, event)
         if self._times and self._times[-1] == event.at:
             self._sights[-1] = sight
         else:
@@ -62,7 +62,7 @@ class Timeline:
         return self._sights[bisect_right(self._times, moment) - 1]
 
 
-def _after(before: Sight | None, event: truth.Event) -> Sight | None:
+def _after(before: Sight | None, event: truth.Event) -> Sight:
     if isinstance(event, truth.Created):
         return Sight(
             status=event.status,
@@ -84,10 +84,8 @@ def _after(before: Sight | None, event: truth.Event) -> Sight | None:
         told["failure_reason"] = event.failure_reason or "other"
     elif isinstance(event, truth.Shown):
         told["call"] = event
-    elif isinstance(event, truth.Hidden):
-        told["call"] = None
     else:
-        return None
+        told["call"] = None
     return Sight(**told)
 
 

@@ -1,0 +1,197 @@
+"""The exporter's reading half beside the simulator, over real HTTP and in injected time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.exposition.catalog import Settings as Shown
+from exporter.exposition.catalog import buckets
+from exporter.simulator.faults import Faults
+from exporter.simulator.profiles import Profile
+from exporter.simulator.runner import serve
+from exporter.simulator.world import World
+from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Summary
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.tallies import Limits
+from exporter.tracking.tracker import Outcome, Rules, Tracker
+from exporter.unpod.client import Client, Settings, StaticToken
+from exporter.unpod.facts import Page
+from tests.truth.oracle import BOUNDS, Key, Oracle, Timeline
+
+START = 1_764_000_000.0
+TOKEN = "bench-token"
+LIMITS = Limits(buckets=dict(buckets(Shown())), end_codes=1000)
+
+
+@dataclass
+class Clock:
+    """The time of everything: of the simulator, the client and the trackers."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Witness:
+    """Stands between the tracker and the client, and notes which tasks were read when."""
+
+    client: Client
+    clock: Clock
+    before: Callable[[int], Awaitable[None]]
+    """Called before each request of a poll, with its number from 1."""
+    looks: list[tuple[Sequence[str], float]] = field(default_factory=list)
+    requests: int = 0
+
+    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+        self.requests += 1
+        await self.before(self.requests)
+        answer = await self.client.tasks(agent, page=page, page_size=page_size)
+        self.looks.append(([task.id for task in answer.tasks], self.clock()))
+        return answer
+
+
+async def nothing(request: int) -> None:
+    """Leaves the poll alone."""
+
+
+class Bench:
+    """A world, the exporter's trackers of its agents, and an oracle for each."""
+
+    def __init__(self, world: World, clock: Clock, client: Client, path: Path, rules: Rules, faults: Faults) -> None:
+        self.world = world
+        self.clock = clock
+        self.faults = faults
+        self.rules = rules
+        self.path = path
+        self.before: Callable[[int], Awaitable[None]] = nothing
+        self.oracles = {handle: Oracle(settling=rules.settling_time) for handle in world.handles}
+        self.succeeded: dict[str, float] = {}
+        self._client = client
+        self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._heard = 0
+        self._storage: SqliteStorage
+        self._trackers: dict[str, Tracker] = {}
+        self._witnesses: dict[str, Witness] = {}
+
+    async def start(self) -> None:
+        """A process starts: nothing is in memory, everything is on disk."""
+        self._storage = await SqliteStorage.open(self.path, clock=self.clock)
+        for handle in self.world.handles:
+            witness = Witness(self._client, self.clock, lambda request: self.before(request))
+            tracker = Tracker(handle, witness, self._storage, self.rules, now=self.clock, elapsed=self.clock)
+            await tracker.load()
+            self._witnesses[handle], self._trackers[handle] = witness, tracker
+
+    async def stop(self) -> None:
+        """The process ends."""
+        await self._storage.close()
+
+    async def poll(self, handle: str) -> Outcome:
+        """Polls an agent, and tells its oracle what was seen where that counts."""
+        witness, tracker = self._witnesses[handle], self._trackers[handle]
+        begun = tracker.history_ratio == 1.0
+        witness.looks.clear()
+        witness.requests = 0
+        outcome: Outcome | None = None
+        try:
+            outcome = await tracker.poll()
+        finally:
+            # A first reading is committed page by page; a later poll as a whole, or not at all.
+            succeeded = outcome is not None and outcome.error is None
+            if succeeded or not begun:
+                self._tell(handle, witness.looks, history=not begun and self.rules.backfill == 0)
+            if succeeded:
+                self.succeeded[handle] = self.clock()
+        return outcome
+
+    def _tell(self, handle: str, looks: Sequence[tuple[Sequence[str], float]], *, history: bool) -> None:
+        for event in self.world.truth[self._heard :]:
+            self._timelines.setdefault((event.agent, event.task), Timeline()).add(event)
+        self._heard = len(self.world.truth)
+        for tasks, now in looks:
+            for task in tasks:
+                self.oracles[handle].look(task, self._timelines[(handle, task)].at(now), now, history=history)
+
+    def check(self, handle: str) -> None:
+        """Every number of an agent is what the truth says, exactly."""
+        oracle, numbers = self.oracles[handle], numbers_of(self._trackers[handle])
+        expected = {key: value for key, value in oracle.numbers.items() if value}
+        gauges = oracle.gauges(self.succeeded[handle], grace=self.rules.overdue_grace)
+        wanted = expected | {key: value for key, value in gauges.items() if value}
+        wrong = differences(numbers, wanted)
+        assert not wrong, f"{handle}: found and wanted: {wrong}"
+
+
+def differences(found: dict[Key, float], wanted: dict[Key, float]) -> dict[Key, tuple[float | None, float | None]]:
+    """What is exported, and what it should be, where the two differ."""
+    return {
+        key: (found.get(key), wanted.get(key))
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    }
+
+
+_LEFT_OUT = ("agent_", "exporter_", "tasks_reported", "tasks_unreadable")
+"""Families that tell of the exporter's own polls."""
+
+
+def numbers_of(tracker: Tracker) -> dict[Key, float]:
+    """A report in the oracle's terms: non-zero numbers, sums in billionths."""
+    found: dict[Key, float] = {}
+    for name, family in tracker.report({}).families.items():
+        if name.startswith(_LEFT_OUT):
+            continue
+        if isinstance(family, Counter | Gauge):
+            scale = 1e9 if name in ("call_cost_dollars", "call_stt_seconds") else 1
+            found |= {
+                (name, *labels): round(value * scale) if scale > 1 else value for labels, value in family.values.items()
+            }
+        elif isinstance(family, Histogram):
+            for labels, cells in family.values.items():
+                found |= _cells((name, *labels), cells)
+        elif isinstance(family, Summary):
+            total = family.values[()]
+            found |= {(name, "count"): total.count, (name, "sum"): round(total.sum * 1e9)}
+    return {key: value for key, value in found.items() if value}
+
+
+def _cells(key: Key, cells: Distribution) -> dict[Key, float]:
+    bounds = (*(repr(float(bound)) for bound in BOUNDS[key[0]]), "+Inf")
+    return {(*key, bound): count for bound, count in zip(bounds, cells.counts, strict=True)} | {
+        (*key, "sum"): round(cells.sum * 1e9)
+    }
+
+
+@asynccontextmanager
+async def bench(
+    path: Path,
+    profiles: Sequence[Profile],
+    *,
+    seed: int,
+    history: float = 2.0,
+    rules: Rules | None = None,
+    gzip: bool = False,
+) -> AsyncIterator[Bench]:
+    """A bench whose process has been started; ``history`` in hours."""
+    clock, faults = Clock(), Faults(seed=seed)
+    world = World(seed=seed, now=clock(), agents=profiles, history=history)
+    async with serve(world, clock=clock, token=TOKEN, faults=faults, gzip=gzip) as url:
+        settings = Settings(base_url=url, org_handle="demo-org", requests_per_minute=10**6, timeout=10.0)
+        client = Client(settings, StaticToken(TOKEN), clock=clock, monotonic=clock, sleep=clock.sleep)
+        async with client:
+            made = Bench(world, clock, client, path, rules or Rules(limits=LIMITS), faults)
+            await made.start()
+            try:
+                yield made
+            finally:
+                await made.stop()
