@@ -1,0 +1,77 @@
+# `make demo` and `make test` need Python 3.11 or later, make and a network; everything else they set up in .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TESTS ?= tests
+# As many test processes as there are cores; PYTEST_FLAGS= runs them one after the other.
+PYTEST_FLAGS ?= -n auto
+
+# The first Python that is new enough, unless PYTHON names one.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+DEBIAN_TOOLS := prometheus prometheus-alertmanager
+TOOLS := prometheus promtool amtool
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test tools install lint types format docs clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+demo: $(STAMP) ## a simulated platform and the exporter together: no account and no config needed
+	$(BIN)/unpod-exporter demo
+
+test: $(STAMP) tools ## all tests, among them the linters, the types and the walls between the packages
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+
+install: $(STAMP) ## the exporter and what its development needs, in .venv
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory venv-module
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Debian splits venv from Python.
+.PHONY: venv-module
+venv-module:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv; \
+	else \
+		echo "$(PYTHON) cannot make a virtual environment. Install its venv module (on Debian and Ubuntu:" >&2; \
+		echo "sudo apt-get install python3-venv), then run make again." >&2; exit 1; \
+	fi
+
+# Some tests ask the real Prometheus; without it they fail.
+tools:
+	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_TOOLS); \
+	else \
+		echo "Missing:$$missing. The tests that need them will fail. On Debian and Ubuntu:" >&2; \
+		echo "  sudo apt-get install $(DEBIAN_TOOLS)" >&2; \
+		echo "elsewhere: https://prometheus.io/download/" >&2; \
+	fi
+
+lint: $(STAMP) ## ruff, and the walls between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+format: $(STAMP) ## the code as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP) ## docs/metrics.md from the catalog of metrics
+	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
+
+clean: ## away with everything that was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
