@@ -29,11 +29,11 @@ table { width: 100%; border-collapse: collapse; font-size: .925rem; }
 caption { padding: .8rem 1rem; text-align: left; font-weight: 600; }
 th, td { padding: .6rem 1rem; border-top: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-size: .8rem; font-weight: 500; white-space: nowrap; }
-tbody th { font-weight: 500; overflow-wrap: anywhere; }
+tbody th { min-width: 12rem; font-weight: 500; overflow-wrap: anywhere; }
 tbody th small { display: block; color: var(--soft); font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .when { white-space: nowrap; }
-.error { color: var(--soft); overflow-wrap: anywhere; }
+.error { min-width: 14rem; color: var(--soft); overflow-wrap: anywhere; }
 .state::before { content: ""; display: inline-block; width: .55em; height: .55em; margin-right: .5em;
   border-radius: 50%; background: var(--idle); }
 .good::before { background: var(--good); }

@@ -281,6 +281,15 @@ class TestCache:
         assert 'unpod_agent_polls_total{agent="a"} 2.0' in lines(counting)
         assert written == {("a", "agent_polls"): 1}
 
+    def test_a_value_first_seen_in_one_family_brings_its_zeros_to_an_unchanged_one(
+        self, board: Board, make_report: MakeReport
+    ) -> None:
+        retries = Counter(SINCE, {("call",): 1})
+        board.publish(make_report("a", {"task_retries": retries, "tasks": Gauge({})}))
+        assert len(lines(board, "unpod_task_retries")) == 1
+        board.publish(make_report("a", {"task_retries": retries, "tasks": Gauge({("email", "hold"): 1})}))
+        assert 'unpod_task_retries_total{agent="a",execution_type="email"} 0.0' in lines(board)
+
     def test_a_format_that_nobody_asks_for_is_never_written(
         self, counting: Board, written: Tally[tuple[str, str]], full_report: MakeReport
     ) -> None:
