@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, product
 from typing import Final
 
-from exporter.exposition.catalog import INFO, Family, Kind, Label
+from exporter.exposition.catalog import INFO
+from exporter.exposition.family import Family, Kind, Label
 from exporter.exposition.lines import Format, encode, labels, number, sample
 from exporter.tracking import report as reports
 from exporter.tracking.report import Labels, Report

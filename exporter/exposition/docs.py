@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from exporter.exposition.catalog import INFO, Family, Label, Scope, Settings, families
+from exporter.exposition.catalog import INFO, Settings, families
+from exporter.exposition.family import Family, Label, Scope
 
 _PART: Final = re.compile(r"(<!-- begin: (?P<name>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _OPEN: Final = {

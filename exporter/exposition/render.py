@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from exporter.exposition import chunks
-from exporter.exposition.catalog import INFO, Family, Scope
+from exporter.exposition.catalog import INFO
+from exporter.exposition.family import Family, Scope
 from exporter.exposition.lines import Format, encode, header
 from exporter.tracking import report as reports
 from exporter.tracking.report import Labels, Report

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-from exporter.exposition.catalog import Family, Kind, Scope
+from exporter.exposition.family import Family, Kind, Scope
 from exporter.exposition.lines import Format, encode, header, labels, sample
 
 M = TypeVar("M", bound=MetricWrapperBase)

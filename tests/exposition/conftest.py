@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from exporter.exposition import catalog as catalogs
-from exporter.exposition.catalog import Family, Kind, Scope
+from exporter.exposition.family import Family, Kind, Scope
 from exporter.exposition.render import Board
 from exporter.exposition.telemetry import Telemetry
 from exporter.tracking import report as reports

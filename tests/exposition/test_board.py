@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from exporter.exposition import chunks
-from exporter.exposition.catalog import Family, Scope
+from exporter.exposition.family import Family, Scope
 from exporter.exposition.lines import Format
 from exporter.exposition.render import Board, UnknownAgentError
 from exporter.tracking import report as reports

@@ -8,7 +8,8 @@ import pytest
 
 from exporter.exposition import catalog as catalogs
 from exporter.exposition import docs
-from exporter.exposition.catalog import Family, Kind, Scope, Settings
+from exporter.exposition.catalog import Settings
+from exporter.exposition.family import Family, Kind, Scope
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 PUBLIC = [

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition.catalog import Family, Kind
+from exporter.exposition.family import Family, Kind
 from exporter.exposition.lines import Format, header, sample
 from exporter.exposition.render import Board
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Report, Summary, Total

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.exposition import catalog as catalogs
-from exporter.exposition.catalog import Family, Kind, Label, Scope
+from exporter.exposition.family import Family, Kind, Label, Scope
 from exporter.exposition.lines import Format
 from exporter.exposition.render import Board
 from exporter.tracking import report as reports

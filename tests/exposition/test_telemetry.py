@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition.catalog import Family, Kind, Scope
+from exporter.exposition.family import Family, Kind, Scope
 from exporter.exposition.lines import Format
 from exporter.exposition.telemetry import Telemetry
 
