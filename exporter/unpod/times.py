@@ -33,9 +33,7 @@ def parse(raw: object) -> float | None:
         ValueError: The value is no moment.
     """
     if isinstance(raw, dict):
-        raw = raw.get("$date")
-        if isinstance(raw, dict):
-            raise ValueError("not a time")
+        raw = raw.get("$date", raw)
     if absent(raw):
         return None
     if isinstance(raw, str):
