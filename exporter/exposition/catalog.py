@@ -292,6 +292,12 @@ _PROCESS: Final = (
         scope=Scope.PROCESS,
     ),
     Family(
+        name="unpod_exporter_state_created_timestamp_seconds",
+        kind=Kind.GAUGE,
+        help="When the state in use was begun, as a Unix timestamp: it changes when the state was lost",
+        scope=Scope.PROCESS,
+    ),
+    Family(
         name="unpod_exporter_scrape_render_duration_seconds",
         kind=Kind.GAUGE,
         help="How long it took to write the answer of the scrape before this one; 0 at the first",

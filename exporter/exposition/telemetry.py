@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Final, TypeVar
 
@@ -50,6 +50,7 @@ class Telemetry:
         self._waited = metrics.counter("api_throttle_wait_seconds_total")
         self._commits = metrics.histogram("state_commit_duration_seconds")
         self._state_size = metrics.gauge("state_size_bytes")
+        self._state_created = metrics.gauge("state_created_timestamp_seconds")
         self._rendered = metrics.gauge("scrape_render_duration_seconds")
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -69,9 +70,10 @@ class Telemetry:
         """The state has been committed, which took so long."""
         self._commits.observe(seconds)
 
-    def state_size(self, size: int) -> None:
-        """The state takes so many bytes on disk."""
-        self._state_size.set(size)
+    def state(self, size: Callable[[], int], created: float) -> None:
+        """The state in use: what tells its bytes on disk, and the Unix time when it was begun."""
+        self._state_size.set_function(size)
+        self._state_created.set(created)
 
     def config_loaded(self, ok: bool, at: float) -> None:
         """The configuration has been read at this Unix time; not ``ok``: it is bad, and the one before stays."""

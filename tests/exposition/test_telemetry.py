@@ -54,13 +54,16 @@ def test_waits_commits_sizes_and_scrapes_are_shown(telemetry: Telemetry) -> None
     telemetry.waited(1.5)
     telemetry.waited(2.0)
     telemetry.committed(0.004)
-    telemetry.state_size(4096)
+    sizes = iter([4096, 8192])
+    telemetry.state(lambda: next(sizes), 123.0)
     telemetry.rendered(0.25)
     shown = values(telemetry)
     assert shown["api_throttle_wait_seconds_total"] == 3.5
     assert shown['state_commit_duration_seconds_bucket{le="0.005"}'] == 1
     assert shown['state_commit_duration_seconds_bucket{le="0.0025"}'] == 0
     assert shown["state_size_bytes"] == 4096
+    assert values(telemetry)["state_size_bytes"] == 8192, "it is asked for at each scrape"
+    assert shown["state_created_timestamp_seconds"] == 123
     assert shown["scrape_render_duration_seconds"] == 0.25
 
 
