@@ -6,10 +6,12 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 import exporter
+from exporter.cli import main
 from exporter.config.keys import SECTIONS
 from exporter.config.loading import ENVIRONMENT
 
@@ -78,6 +80,25 @@ def test_the_docs_name_every_variable_of_the_environment(root: Path) -> None:
     text = (root / "docs" / "configuration.md").read_text()
     for name in (*ENVIRONMENT, "UNPOD_AGENTS"):
         assert f"| `{name}` |" in text
+
+
+def test_the_docs_name_every_flag_of_run_with_its_variable_and_default(root: Path) -> None:
+    rows = re.findall(
+        r"^\| `(--[a-z.-]+)` \| `(\w+)` \| (.*?) \|", (root / "docs" / "configuration.md").read_text(), re.M
+    )
+    told = {flag: (variable, default) for flag, variable, default in rows}
+    flags = {option.opts[0]: option for option in main.commands["run"].params if isinstance(option, click.Option)}
+    assert set(told) == set(flags)
+    for flag, option in flags.items():
+        variable, default = told[flag]
+        assert variable == option.envvar
+        value = option.default[0] if isinstance(option.default, list) else option.default
+        assert not isinstance(value, str) or default == f"`{value}`", flag
+
+
+def test_the_changelog_names_every_command(root: Path) -> None:
+    text = (root / "CHANGELOG.md").read_text()
+    assert all(f"`{name}`" in text for name in main.commands)
 
 
 def test_the_version_stands_in_one_place(root: Path) -> None:
