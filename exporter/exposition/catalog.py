@@ -349,7 +349,7 @@ def _task_gauges(settings: Settings) -> tuple[Family, ...]:
         Family(
             name="unpod_tasks_overdue",
             kind=Kind.GAUGE,
-            help="Open tasks whose scheduled time passed more than the grace period ago, as seen by polling",
+            help="Waiting tasks whose scheduled time passed more than the grace period ago, as seen by polling",
             labels=(EXECUTION_TYPE,),
             expires=True,
         ),

@@ -60,7 +60,6 @@ PUBLIC = [
     "unpod_exporter_state_commit_duration_seconds",
     "unpod_exporter_state_size_bytes",
     "unpod_exporter_state_created_timestamp_seconds",
-    "unpod_exporter_state_created_timestamp_seconds",
     "unpod_exporter_tracked_tasks",
     "unpod_exporter_unknown_values_total",
     "unpod_exporter_scrape_render_duration_seconds",
