@@ -204,7 +204,7 @@ class Fleet:
             # Not its message: that may hold a piece of an answer.
             self._log.error("poll failed by a defect", **told, error=_whereabouts(outcome.error))
         elif failures == 1:
-            self._log.warning("poll failed", **told, error=str(outcome.error))
+            self._log.warning("poll failed", **told, error=outcome.error_in_words)
         else:
             self._log.debug("poll failed again", **told)
 

@@ -61,6 +61,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.error.reason if isinstance(self.error, UnpodError) else _INTERNAL
 
     @property
+    def error_in_words(self) -> str | None:
+        """Why it failed, for people, with nothing private."""
+        if self.error is None:
+            return None
+        # A defect's message may hold a piece of an answer.
+        return f"a defect of the exporter: {type(self.error).__name__}" if self.is_defect else str(self.error)
+
+    @property
     def is_defect(self) -> bool:
         """Whether it failed for none of the reasons that are expected."""
         return self.error is not None and not isinstance(self.error, UnpodError | StorageError)
@@ -94,6 +102,7 @@ class Tracker:
         self._polls = 0
         self._failures: dict[Labels, float] = {}
         self._last: Outcome | None = None
+        self._last_poll: float | None = None
         self._ratio = 0.0
 
     @property
@@ -105,6 +114,23 @@ class Tracker:
     def last_success(self) -> float | None:
         """When the last successful poll ended, in Unix seconds, in this process or an earlier one."""
         return self._state.book.last_success if self._state else None
+
+    @property
+    def last_poll(self) -> float | None:
+        """When the last poll ended, in Unix seconds; None before the first one has ended."""
+        return self._last_poll
+
+    @property
+    def tracked(self) -> int | None:
+        """How many tasks are known; None until the history has been read."""
+        return self._state.tracked if self._state is not None and self._complete else None
+
+    @property
+    def calls(self) -> int | None:
+        """How many calls have been counted; None until the history has been read."""
+        if self._state is None or not self._complete:
+            return None
+        return sum(number for key, number in self._state.numbers.items() if key[0] == "calls")
 
     @property
     def history_ratio(self) -> float:
@@ -127,7 +153,7 @@ class Tracker:
         if outcome.reason is not None:
             key = (outcome.reason,)
             self._failures[key] = self._failures.get(key, 0) + 1
-        self._last = outcome
+        self._last, self._last_poll = outcome, self._now()
         return outcome
 
     async def load(self) -> Loaded:
@@ -168,8 +194,10 @@ class Tracker:
         state = await self.load()
         first = not state.book.complete
         read_from = None if self._rules.history is None else self._now() - self._rules.history
-        reading = Reading(self._source, self.agent, page_size=self._rules.page_size, read_from=read_from)
         entry = _Entry(self.agent, self._storage, state, self._rules)
+        reading = Reading(
+            self._source, self.agent, page_size=self._rules.page_size, known=lambda: entry.known, read_from=read_from
+        )
         await entry.limit(read_from)
         async for page in reading.pages():
             await entry.take(page, self._now())
@@ -267,6 +295,11 @@ class _Entry:
         self.tasks = 0
         self.grown: dict[str, int] = {}
 
+    @property
+    def known(self) -> int:
+        """How many tasks are known, those that have been taken included."""
+        return self._state.tracked + len(self._fresh)
+
     async def limit(self, read_from: float | None) -> None:
         """Takes the tasks that have left the history that is read out of the gauges, or those that are back in."""
         before, after = self._read_from or 0.0, read_from or 0.0
@@ -323,7 +356,7 @@ class _Entry:
             book=msgspec.structs.replace(state.book, **changes),
             numbers=numbers,
             open=dict(self._open),
-            tracked=state.tracked + len(self._fresh),
+            tracked=self.known,
         )
         await self._storage.commit(
             self._agent,

@@ -1,0 +1,178 @@
+"""The commands and their flags; no logic of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from exporter import __version__, console, demo, logs, service
+from exporter.config import Config, ConfigError, load
+from exporter.progress import display
+from exporter.simulator.faults import Faults
+from exporter.tracking.storage import StorageError
+from exporter.unpod.errors import UnpodError
+from exporter.web.listen import Address, ListenError, parse_listen_address
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT_FILE: Final = Path("config.yaml")
+_EXPECTED: Final = (ConfigError, StorageError, UnpodError, ListenError)
+"""What a person can mend: told in a line, without a traceback."""
+
+
+class _Listen(click.ParamType[Address]):
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return parse_listen_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _option(flag: str, **settings: Any) -> Callable[[F], F]:
+    """A flag in the manner of Prometheus, and the environment variable of the same name."""
+    variable = "UNPOD_EXPORTER_" + flag.upper().replace(".", "_").replace("-", "_")
+    name = flag.replace(".", "_").replace("-", "_")
+    return click.option(f"--{flag}", name, envvar=variable, show_envvar=True, show_default=True, **settings)
+
+
+_config_file = _option(
+    "config.file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The settings. Without this flag: config.yaml if there is one, else the environment alone.",
+)
+_state_path = _option("state.path", help="In place of state.path of the settings: a file, or memory.")
+_log_level = _option("log.level", type=click.Choice(list(logs.LEVELS)), default="info", help="What is logged.")
+_log_format = _option("log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="How it is logged.")
+
+
+def _listen(default: str) -> Callable[[F], F]:
+    return _option(
+        "web.listen-address",
+        type=_Listen(),
+        multiple=True,
+        default=[default],
+        help="Where to listen; may be given several times.",
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unpod-exporter")
+def main() -> None:
+    """Prometheus exporter for the calls and tasks of Unpod voice agents."""
+
+
+@main.command()
+@_config_file
+@_listen(":10130")
+@_option("web.telemetry-path", default="/metrics", help="Where the metrics are.")
+@_state_path
+@_log_level
+@_log_format
+def run(
+    config_file: Path | None,
+    web_listen_address: tuple[Address, ...],
+    web_telemetry_path: str,
+    state_path: str | None,
+    log_level: logs.Level,
+    log_format: logs.Format,
+) -> None:
+    """Polls the agents and serves their metrics, until it is stopped."""
+    log = logs.configure(log_level, log_format)()
+    web = service.Web(listen=web_listen_address, telemetry_path=web_telemetry_path)
+    config = _loaded(config_file, state_path)
+    _finish(service.run(config, web, log, display(log, time.monotonic)))
+
+
+@main.command()
+@_config_file
+def check(config_file: Path | None) -> None:
+    """Reads the settings and says all that is wrong with them."""
+    click.echo(console.of_config(_loaded(config_file, None)))
+
+
+@main.command()
+@_config_file
+@_state_path
+@_log_level
+@_log_format
+def once(config_file: Path | None, state_path: str | None, log_level: logs.Level, log_format: logs.Format) -> None:
+    """Polls every agent once and prints the metrics."""
+    log = logs.configure(log_level, log_format)()
+    config = _loaded(config_file, state_path)
+    text, outcomes = _finish(service.poll_once(config, log, display(log, time.monotonic)))
+    click.echo(text, nl=False)
+    if any(outcome.error is not None for outcome in outcomes.values()):
+        sys.exit(1)
+
+
+@main.command()
+@_config_file
+def agents(config_file: Path | None) -> None:
+    """Lists the agents that the token can see, and whether their tasks can be read."""
+    config = _loaded(config_file, None)
+    logs.configure("warn", "logfmt")
+    click.echo(console.of_agents(_finish(service.all_readable(config))))
+
+
+@main.command("demo")
+@_listen("127.0.0.1:10130")
+@_log_level
+@_log_format
+@click.option("--seed", default=7, show_default=True, help="Of the made-up traffic.")
+def demonstrate(
+    web_listen_address: tuple[Address, ...], log_level: logs.Level, log_format: logs.Format, seed: int
+) -> None:
+    """A made-up platform and the exporter together: no account, no settings."""
+    log = logs.configure(log_level, log_format)()
+    _finish(demo.run(web_listen_address, log, display(log, time.monotonic), seed=seed, say=click.echo))
+
+
+@main.command()
+@click.option("--listen", type=_Listen(), default="127.0.0.1:10131", show_default=True, help="Where to listen.")
+@click.option("--agents", "agents_", type=click.IntRange(1), help="How many agents. [default: those of the demo]")
+@click.option("--tasks", type=click.IntRange(0), help="About how many past tasks each agent has.")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Of its time.")
+@click.option("--faults", default="", help="What goes wrong and how often, such as server_error:0.02,reset:0.01.")
+@click.option("--seed", default=7, show_default=True, help="Of the made-up traffic.")
+def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: float, faults: str, seed: int) -> None:
+    """A made-up Unpod platform alone."""
+    try:
+        wrong = Faults.parse(faults, seed=seed)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--faults") from error
+    profiles = demo.profiles_for(agents_, tasks)
+    _finish(demo.simulate(listen, profiles, wrong, speed=speed, seed=seed, say=click.echo))
+
+
+def _loaded(file: Path | None, state_path: str | None) -> Config:
+    """The settings of the named file, of config.yaml where there is one, or of the environment."""
+    path = file or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
+    try:
+        return load(path, os.environ, state_path=state_path)
+    except ConfigError as error:
+        _fail(error)
+
+
+def _finish(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``; what a person can mend ends the program with a line that says what."""
+    try:
+        return asyncio.run(work)
+    except _EXPECTED as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    click.echo(str(error), err=True)
+    sys.exit(1)

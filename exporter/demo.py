@@ -1,0 +1,80 @@
+"""The made-up platform, with the exporter beside it or alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from exporter.config import Api, Config, Polling, Secret, State
+from exporter.progress import Display
+from exporter.service import Web
+from exporter.service import run as run_exporter
+from exporter.simulator.faults import Faults
+from exporter.simulator.profiles import DEFAULT_PROFILES, Profile, profiles
+from exporter.simulator.runner import serve
+from exporter.simulator.world import World
+from exporter.tracking.fleet import Log
+from exporter.web.listen import Address
+
+Say = Callable[[str], None]
+_TOKEN = "demo-token"  # noqa: S105 - of the made-up platform
+_ORGANISATION = "demo-org"
+
+
+def profiles_for(agents: int | None, tasks: int | None) -> Sequence[Profile]:
+    """The agents of a made-up platform: those of the demo, or so many with about so many past tasks each."""
+    if agents is None and tasks is None:
+        return DEFAULT_PROFILES
+    return profiles(agents or len(DEFAULT_PROFILES), 500 if tasks is None else tasks)
+
+
+async def run(listen: tuple[Address, ...], log: Log, display: Display, *, seed: int, say: Say) -> None:
+    """The made-up platform and the exporter until they are stopped. Raises ``ListenError``."""
+    world = World(seed=seed, now=time.time(), agents=DEFAULT_PROFILES)
+    async with serve(world, clock=time.time, token=_TOKEN, org=_ORGANISATION) as platform:
+        say(_where_to_look(listen[0], platform))
+        await run_exporter(_config(platform), Web(listen=listen), log, display)
+
+
+async def simulate(
+    listen: Address, agents: Sequence[Profile], faults: Faults, *, speed: float, seed: int, say: Say
+) -> None:
+    """The made-up platform alone, its time running ``speed`` times as fast from now on, until it is stopped."""
+    begin, started = time.time(), time.monotonic()
+
+    def clock() -> float:
+        return begin + (time.monotonic() - started) * speed
+
+    world = World(seed=seed, now=begin, agents=agents)
+    host = listen.host or "0.0.0.0"  # noqa: S104 - asked for by an address without a host
+    async with serve(
+        world, clock=clock, host=host, port=listen.port, token=_TOKEN, org=_ORGANISATION, faults=faults
+    ) as platform:
+        say(
+            f"A made-up platform with {len(world.handles)} agents at {platform}\n"
+            f"  export UNPOD_BASE_URL={platform} UNPOD_API_TOKEN={_TOKEN} UNPOD_ORG_HANDLE={_ORGANISATION}\n"
+            f"  what really happened: {platform}/_truth"
+        )
+        await asyncio.Event().wait()
+
+
+def _config(platform: str) -> Config:
+    return Config(
+        api=Api(base_url=platform, token=Secret(_TOKEN), org_handle=_ORGANISATION, requests_per_minute=6000),
+        polling=Polling(interval=2.0, max_staleness=60.0),
+        state=State(path=None),
+        source="the demo",
+    )
+
+
+def _where_to_look(listen: Address, platform: str) -> str:
+    host = f"[{listen.host}]" if listen.host and ":" in listen.host else listen.host or "localhost"
+    exporter = f"http://{host}:{listen.port}"
+    return (
+        f"A made-up Unpod platform, and the exporter beside it:\n"
+        f"  status page  {exporter}/\n"
+        f"  metrics      {exporter}/metrics\n"
+        f"  platform     {platform} (what really happened: {platform}/_truth)\n"
+        f"Stop with Ctrl-C."
+    )

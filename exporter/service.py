@@ -1,0 +1,268 @@
+"""Builds the parts and runs them: the only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from exporter import __version__
+from exporter.config import Config
+from exporter.exposition import catalog
+from exporter.exposition.lines import Format
+from exporter.exposition.render import Board
+from exporter.exposition.scrape import Scrape
+from exporter.exposition.telemetry import Telemetry
+from exporter.progress import Display
+from exporter.tracking.fleet import Fleet, Log, Named, Plan
+from exporter.tracking.roster import Choice
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.tallies import Limits
+from exporter.tracking.tracker import Outcome, Rules, Tracker
+from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Token
+from exporter.unpod.errors import UnpodError
+from exporter.unpod.facts import Agent
+from exporter.web.listen import Address, serve
+from exporter.web.pages import AgentStatus, Pages, Status
+from exporter.web.server import create_app
+
+USER_AGENT: Final = f"unpod-exporter/{__version__}"
+
+
+class Readable(msgspec.Struct, frozen=True):
+    """An agent that the token can see, and what it may be asked."""
+
+    agent: Agent
+    tasks: int | None
+    """How many it has; None where it cannot be read or does not tell."""
+    error: UnpodError | None = None
+    """Why it cannot be read."""
+
+
+class Exporter:
+    """The parts, wired. Made by ``assembled``."""
+
+    def __init__(self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry) -> None:
+        self._families = catalog.families(_shown(config))
+        self._started = time.time()
+        self.storage = storage
+        self.telemetry = telemetry
+        self.board = Board(self._families)
+        self.scrape = Scrape(self.board, telemetry, clock=time.time, timer=time.perf_counter)
+        self._display: Callable[[str, float], None] = lambda agent, ratio: None
+        rules = _rules(config)
+
+        def track(agent: str) -> Tracker:
+            return Tracker(
+                agent, client, storage, rules, now=time.time, elapsed=time.monotonic, progressed=self._progressed
+            )
+
+        async def listed() -> Iterable[Agent]:
+            return (await client.agents()).agents
+
+        self.fleet = Fleet(
+            _plan(config), track=track, listed=listed, publish=self.board.publish, log=log, now=time.time
+        )
+
+    def shows_progress(self, display: Display) -> None:
+        """Tells ``display`` how far the first readings of histories are."""
+        self._display = display
+
+    def status(self) -> Status:
+        """What the status page shows."""
+        agents = tuple(self._agent_status(handle, tracker) for handle, tracker in self.fleet.trackers.items())
+        return Status(version=__version__, started=self._started, now=time.time(), agents=agents)
+
+    def text(self) -> str:
+        """All metrics as Prometheus text."""
+        return self.scrape.text(Format.TEXT).decode()
+
+    def _agent_status(self, handle: str, tracker: Tracker) -> AgentStatus:
+        last = tracker.last
+        return AgentStatus(
+            handle=handle,
+            name=self.fleet.name_of(handle),
+            state=_state_in_words(tracker),
+            up=None if last is None else last.error is None,
+            last_poll=tracker.last_poll,
+            last_success=tracker.last_success,
+            tasks=tracker.tracked,
+            calls=tracker.calls,
+            history_ratio=tracker.history_ratio,
+            last_error=None if last is None else last.error_in_words,
+        )
+
+    def _progressed(self, agent: str, ratio: float) -> None:
+        self._display(agent, ratio)
+        self.fleet.show(agent)
+
+
+def _state_in_words(tracker: Tracker) -> str:
+    if tracker.last is not None and tracker.last.error is not None:
+        return "failing"
+    if tracker.history_ratio < 1.0:
+        return "reading its history"
+    return "waiting for its first poll" if tracker.last is None else "up"
+
+
+class Web(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the exporter is served."""
+
+    listen: tuple[Address, ...]
+    telemetry_path: str = "/metrics"
+
+
+@asynccontextmanager
+async def serving(
+    config: Config, web: Web, log: Log, display: Display
+) -> AsyncIterator[tuple[Exporter, tuple[Address, ...]]]:
+    """The exporter, polling and answering; with the addresses that it is bound to.
+
+    Raises what ``assembled`` raises, ``ListenError`` where an address cannot be had, and as an exception group
+    whatever ends the polling.
+    """
+    async with assembled(config, log) as exporter:
+        pages = Pages(
+            metrics=exporter.scrape,
+            ready=exporter.fleet.waits_for,
+            status=exporter.status,
+            telemetry_path=web.telemetry_path,
+        )
+        async with serve(create_app(pages), web.listen) as bound:
+            log.info("listening", addresses=", ".join(map(str, bound)), metrics=web.telemetry_path)
+            with display:
+                exporter.shows_progress(display)
+                async with asyncio.TaskGroup() as group:
+                    polling = group.create_task(exporter.fleet.run(), name="polling")
+                    yield exporter, bound
+                    polling.cancel()
+
+
+async def run(config: Config, web: Web, log: Log, display: Display) -> None:
+    """Serves until SIGTERM or SIGINT. Raises what ``serving`` raises."""
+    log.info("starting", version=__version__, config=config.source, agents=len(config.agents))
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with serving(config, web, log, display):
+        await stopped.wait()
+        log.info("stopping")
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def assembled(config: Config, log: Log) -> AsyncIterator[Exporter]:
+    """The exporter with its state open and what is known shown, not polling yet.
+
+    Raises ``StorageError`` where the state cannot be used, ``Unauthorized`` where the token can be none.
+    """
+    started = time.time()
+    telemetry = Telemetry(catalog.families(_shown(config)), version=__version__, started=started)
+    telemetry.config_loaded(True, started)
+    storage = await SqliteStorage.open(config.state.path, committed=telemetry.committed)
+    try:
+        telemetry.state(storage.size, storage.created)
+        if storage.created >= started:
+            log.info(
+                "new state begun", path=str(config.state.path or "memory"), backfill_seconds=config.polling.backfill
+            )
+        async with connected(config, telemetry) as client:
+            exporter = Exporter(config, log, client, storage, telemetry)
+            await exporter.fleet.resume(await storage.agents())
+            yield exporter
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
+async def connected(config: Config, telemetry: Telemetry | None = None) -> AsyncIterator[Client]:
+    """A client of the platform. Raises ``Unauthorized`` where the token can be none."""
+    async with Client(_settings(config), _token(config), observer=telemetry) as client:
+        yield client
+
+
+async def all_readable(config: Config) -> list[Readable]:
+    """Every agent of the list, and whether its tasks can be read. Raises ``UnpodError`` where the list cannot."""
+    async with connected(config) as client:
+        return [await _readable(client, agent) for agent in (await client.agents()).agents]
+
+
+async def _readable(client: Client, agent: Agent) -> Readable:
+    try:
+        return Readable(agent, (await client.tasks(agent.handle, page=1, page_size=1)).total)
+    except UnpodError as error:
+        return Readable(agent, None, error)
+
+
+async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, Mapping[str, Outcome]]:
+    """Polls every agent once; the metrics as text, and what became of each agent."""
+    async with assembled(config, log) as exporter:
+        with display:
+            exporter.shows_progress(display)
+            outcomes = await exporter.fleet.once()
+        return exporter.text(), outcomes
+
+
+def _settings(config: Config) -> Settings:
+    api = config.api
+    return Settings(
+        base_url=api.base_url,
+        path_prefix=api.path_prefix,
+        org_handle=api.org_handle,
+        timeout=api.timeout,
+        page_size=api.page_size,
+        max_concurrent_requests=api.max_concurrent_requests,
+        requests_per_minute=api.requests_per_minute,
+        max_response_bytes=api.max_response_bytes,
+        ca_file=str(api.ca_file) if api.ca_file else None,
+        insecure_skip_verify=api.insecure_skip_verify,
+        proxy_url=api.proxy_url.reveal() if api.proxy_url else None,
+        user_agent=USER_AGENT,
+    )
+
+
+def _token(config: Config) -> Token:
+    api = config.api
+    if api.token_file is not None:
+        return FileToken(api.token_file)
+    return StaticToken(api.token.reveal() if api.token else "")
+
+
+def _shown(config: Config) -> catalog.Settings:
+    return catalog.Settings(history=config.polling.history, call_duration_buckets=config.metrics.call_duration_buckets)
+
+
+def _rules(config: Config) -> Rules:
+    polling, metrics = config.polling, config.metrics
+    return Rules(
+        page_size=config.api.page_size,
+        settling_time=polling.settling_time,
+        max_staleness=polling.max_staleness,
+        overdue_grace=polling.overdue_grace,
+        history=polling.history,
+        backfill=polling.backfill,
+        limits=Limits(
+            buckets=dict(catalog.buckets(_shown(config))),
+            end_codes=metrics.end_codes_limit,
+            numbers=metrics.numbers_limit,
+        ),
+    )
+
+
+def _plan(config: Config) -> Plan:
+    discovery = config.discovery
+    choice = Choice(include=discovery.include, exclude=discovery.exclude, types=discovery.types)
+    # The list tells the agents' names as well, but the platform refuses it without an organisation.
+    reads_list = discovery.enabled or config.api.org_handle is not None
+    return Plan(
+        interval=config.polling.interval,
+        named=tuple(Named(handle=one.handle, interval=one.interval, labels=one.labels) for one in config.agents),
+        choice=choice if discovery.enabled else None,
+        list_interval=discovery.interval if reads_list else None,
+    )
