@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import RawTestServer
 
 from exporter.unpod import reading, wire
 from exporter.unpod.client import Client, Settings, StaticToken
@@ -58,6 +58,7 @@ class Platform:
         self.under_way = 0
         self.most_under_way = 0
         self.gate: asyncio.Event | None = None
+        self.arrivals = asyncio.Semaphore(0)
         self.url = ""
 
     @staticmethod
@@ -74,6 +75,7 @@ class Platform:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(request)
+        self.arrivals.release()
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -99,12 +101,9 @@ def observed() -> Observed:
 @pytest.fixture
 async def platform() -> AsyncIterator[Platform]:
     scripted = Platform()
-    server = TestServer(web.Application())
-    server.app.router.add_route("*", "/{path:.*}", scripted.handle)
-    await server.start_server(handler_cancellation=True)
-    scripted.url = str(server.make_url("")).rstrip("/")
-    yield scripted
-    await server.close()
+    async with RawTestServer(scripted.handle) as server:
+        scripted.url = str(server.make_url("")).rstrip("/")
+        yield scripted
 
 
 Connect = Callable[..., Client]

@@ -10,8 +10,8 @@ from exporter.unpod.reasons import END_REASON_PATTERNS, FAILURE_PATTERNS, end_re
 from exporter.unpod.vocabulary import END_REASONS, FAILURE_REASONS
 
 CODES = {
-    "customer_ended": "customer-ended-call customer-ended-call-during-transfer customer-ended-call-before-warm-transfer "
-    "caller_hangup",
+    "customer_ended": "customer-ended-call customer-ended-call-during-transfer "
+    "customer-ended-call-before-warm-transfer caller_hangup",
     "busy": "customer-busy call.forwarding.operator-busy",
     "no_answer": "customer-did-not-answer no_answer no-answer",
     "rejected": "vonage-rejected twilio-reported-customer-misdialed call-rejected customer-declined-call",
@@ -27,9 +27,11 @@ CODES = {
     "assistant-not-valid assistant-join-timed-out customer-did-not-give-microphone-permission",
     "rate_limited": "call.start.error-subscription-concurrency-limit-reached pipeline-error-openai-429-exceeded-quota "
     "call.in-progress.error-vapifault-openai-429-rate-limit-reached pipeline-error-eleven-labs-quota-exceeded "
-    "call.in-progress.error-vapifault-soniox-transcriber-rate-limited call.start.error-vapi-number-outbound-daily-limit "
+    "call.in-progress.error-vapifault-soniox-transcriber-rate-limited "
+    "call.start.error-vapi-number-outbound-daily-limit "
     "pipeline-error-eleven-labs-blocked-concurrent-requests-and-requested-upgrade",
-    "pipeline_error": "pipeline-error-tavus-video-failed call.in-progress.error-vapifault-chat-pipeline-failed-to-start "
+    "pipeline_error": "pipeline-error-tavus-video-failed "
+    "call.in-progress.error-vapifault-chat-pipeline-failed-to-start "
     "call.in-progress.error-pipeline-ws-model-connection-failed "
     "call.in-progress.error-configfault-transport-unsupported-for-model pipeline-error-somebody-new-failed",
     "transport_error": "phone-call-provider-closed-websocket phone-call-provider-bypass-enabled-but-no-call-received "
@@ -43,7 +45,8 @@ CODES = {
     "tts_error": "pipeline-error-eleven-labs-voice-not-found pipeline-error-eleven-labs-invalid-api-key "
     "pipeline-error-playht-out-of-credits call.in-progress.error-vapifault-playht-request-timed-out "
     "pipeline-error-cartesia-socket-hang-up call.in-progress.error-providerfault-cartesia-503-server-error",
-    "stt_error": "pipeline-error-deepgram-returning-401-invalid-credentials pipeline-error-deepgram-returning-econnreset "
+    "stt_error": "pipeline-error-deepgram-returning-401-invalid-credentials "
+    "pipeline-error-deepgram-returning-econnreset "
     "call.in-progress.error-vapifault-assembly-ai-returning-400-insufficent-funds "
     "pipeline-error-deepgram-transcriber-api-key-missing pipeline-error-soniox-transcriber-auth-failed",
     "cancelled": "manually-canceled call-deleted scheduled-call-deleted",
@@ -52,8 +55,8 @@ PREFIXES = ("pipeline-error-", "call.in-progress.error-vapifault-", "call.in-pro
 FAMILIES = (
     (
         "llm_error",
-        "openai azure-openai anthropic anthropic-bedrock anthropic-vertex google groq together-ai mistral deep-seek xai "
-        "custom-llm anyscale baseten cerebras deepinfra inflection-ai minimax openrouter perplexity-ai runpod vapi",
+        "openai azure-openai anthropic anthropic-bedrock anthropic-vertex google groq together-ai mistral deep-seek "
+        "xai custom-llm anyscale baseten cerebras deepinfra inflection-ai minimax openrouter perplexity-ai runpod vapi",
         "llm-failed 400-bad-request-validation-failed 401-unauthorized 403-model-access-denied 500-server-error "
         "503-server-overloaded-error",
     ),
@@ -65,8 +68,8 @@ FAMILIES = (
     ),
     (
         "stt_error",
-        "deepgram gladia speechmatics assembly-ai talkscriber azure-speech eleven-labs google openai soniox xai cartesia "
-        "custom vapi",
+        "deepgram gladia speechmatics assembly-ai talkscriber azure-speech eleven-labs google openai soniox xai "
+        "cartesia custom vapi",
         "transcriber-failed",
     ),
     ("rate_limited", "openai anthropic google groq playht vapi", "429-exceeded-quota"),

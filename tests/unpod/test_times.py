@@ -41,14 +41,28 @@ def test_every_way_to_write_a_moment_is_understood(written: object, seconds: flo
     assert times.parse(written) == pytest.approx(seconds, abs=1e-6)
 
 
-@pytest.mark.parametrize("written", [None, "", " ", "NULL", "None", "NA", "null", 0, 0.0, "0", -1, "-5", {"$date": None}])
+@pytest.mark.parametrize(
+    "written", [None, "", " ", "NULL", "None", "NA", "null", 0, 0.0, "0", -1, "-5", {"$date": None}]
+)
 def test_what_stands_for_no_moment_is_none(written: object) -> None:
     assert times.parse(written) is None
 
 
 @pytest.mark.parametrize(
     "written",
-    ["soon", "2026-13-01T00:00:00", "2026-02-30", True, [], {}, {"$date": {}}, float("nan"), float("inf"), 1e15, "٣" * 10],
+    [
+        "soon",
+        "2026-13-01T00:00:00",
+        "2026-02-30",
+        True,
+        [],
+        {},
+        {"$date": {}},
+        float("nan"),
+        float("inf"),
+        1e15,
+        "٣" * 10,
+    ],
 )
 def test_nonsense_is_refused(written: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - ValueError is the promise, its words are nobody's

@@ -22,7 +22,9 @@ def ids(body: bytes) -> list[str | None]:
 
 def page_with(poison: bytes) -> bytes:
     """Three tasks, in the middle one a transcript that holds some bytes where a value belongs."""
-    return b'{"count":3,"data":[{"task_id":"T1"},{"task_id":"T2","output":{"transcript":%b}},{"task_id":"T3"}]}' % poison
+    return (
+        b'{"count":3,"data":[{"task_id":"T1"},{"task_id":"T2","output":{"transcript":%b}},{"task_id":"T3"}]}' % poison
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""What the client sends, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.unpod.client import Client, FileToken, Settings, StaticToken
+from exporter.unpod.errors import BadRequest, RateLimited, Unauthorized
+
+Connect = Callable[..., Client]
+
+
+async def test_tasks_are_asked_for_by_agent_page_and_size(client: Client, platform: Any) -> None:
+    await client.tasks("sales-agent-v1", page=3, page_size=50)
+    (request,) = platform.seen
+    assert request.method == "GET"
+    assert request.raw_path == "/api/v2/platform/agents/sales-agent-v1/tasks/?page=3&page_size=50"
+
+
+async def test_the_list_of_agents_is_asked_for_without_a_query(client: Client, platform: Any) -> None:
+    await client.agents()
+    assert platform.seen[0].raw_path == "/api/v2/platform/agents/"
+
+
+async def test_the_headers_are_those_of_the_api_and_of_no_browser(connect: Connect, platform: Any) -> None:
+    async with connect(org_handle="acme", user_agent="unpod-exporter/1.2.3") as client:
+        await client.agents()
+    headers = {name: value for name, value in platform.seen[0].headers.items() if name != "Host"}
+    assert headers == {
+        "Authorization": "Token secret-token",
+        "Org-Handle": "acme",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Content-Type": "application/json",
+        "User-Agent": "unpod-exporter/1.2.3",
+    }
+
+
+async def test_the_organisation_is_named_only_where_it_is_configured(client: Client, platform: Any) -> None:
+    await client.tasks("a", page=1, page_size=1)
+    assert "Org-Handle" not in platform.seen[0].headers
+
+
+@pytest.mark.parametrize("prefix", ["/api/v2/platform", "api/v2/platform/"])
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_slashes_around_base_and_prefix_do_not_matter(
+    connect: Connect, platform: Any, prefix: str, slash: str
+) -> None:
+    async with connect(base_url=f"{platform.url}/proxied{slash}", path_prefix=prefix) as client:
+        await client.agents()
+    assert platform.seen[0].raw_path == "/proxied/api/v2/platform/agents/"
+
+
+async def test_a_prefix_may_be_empty(connect: Connect, platform: Any) -> None:
+    async with connect(path_prefix="/") as client:
+        await client.agents()
+    assert platform.seen[0].raw_path == "/agents/"
+
+
+@pytest.mark.parametrize(
+    ("handle", "segment"),
+    [
+        ("a b", "a%20b"),
+        ("a/b", "a%2Fb"),
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+        ("../../admin", "..%2F..%2Fadmin"),
+        ("100%", "100%25"),
+        ("%2e", "%252e"),
+        ("a?page=9#x", "a%3Fpage%3D9%23x"),
+        ("प्रतिनिधि", "%E0%A4%AA%E0%A5%8D%E0%A4%B0%E0%A4%A4%E0%A4%BF%E0%A4%A8%E0%A4%BF%E0%A4%A7%E0%A4%BF"),
+        ("a&b;c=d+e", "a%26b%3Bc%3Dd%2Be"),
+    ],
+)
+async def test_a_handle_is_one_segment_of_the_path_whatever_it_holds(
+    client: Client, platform: Any, handle: str, segment: str
+) -> None:
+    await client.tasks(handle, page=1, page_size=1)
+    assert platform.seen[0].raw_path == f"/api/v2/platform/agents/{segment}/tasks/?page=1&page_size=1"
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+async def test_any_handle_arrives_as_it_is(client: Client, platform: Any, handle: str) -> None:
+    await client.tasks(handle, page=1, page_size=1)
+    path = platform.seen[-1].raw_path.split("?")[0]
+    *_, segment, tasks, nothing = path.split("/")
+    assert (unquote(segment), tasks, nothing) == (handle, "tasks", "")
+
+
+async def test_an_agent_without_a_handle_is_not_asked_for(client: Client, platform: Any) -> None:
+    with pytest.raises(BadRequest):
+        await client.tasks("", page=1, page_size=1)
+    assert platform.seen == []
+
+
+@pytest.mark.parametrize(("page", "size"), [(0, 20), (1, 0), (-1, 20)])
+async def test_a_page_that_the_platform_takes_for_something_else_is_never_asked_for(
+    client: Client, platform: Any, page: int, size: int
+) -> None:
+    with pytest.raises(ValueError, match="from 1"):
+        await client.tasks("a", page=page, page_size=size)
+    assert platform.seen == []
+
+
+async def test_a_token_that_changed_is_used_from_the_next_request_on(
+    connect: Connect, platform: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    async with connect(FileToken(path)) as client:
+        await client.agents()
+        path.write_text("the second\n".replace("the ", ""))
+        await client.agents()
+    assert [request.headers["Authorization"] for request in platform.seen] == ["Token first", "Token second"]
+
+
+async def test_without_a_token_nothing_is_sent(connect: Connect, platform: Any, tmp_path: Path, observed: Any) -> None:
+    async with connect(FileToken(tmp_path / "gone")) as client:
+        with pytest.raises(Unauthorized):
+            await client.agents()
+    assert platform.seen == []
+    assert observed.requests == []
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["unpod.ai", "ftp://unpod.ai", "https://", "https://user:word@unpod.ai", "https://unpod.ai?x=1", "http://[", ""],
+)
+def test_a_base_url_that_could_not_work_is_refused(base: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        Client(Settings(base_url=base), StaticToken("t"))
+
+
+@pytest.mark.parametrize("setting", ["org_handle", "user_agent"])
+def test_a_header_with_a_line_break_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="header"):
+        Client(Settings(**{setting: "a\r\nX-Evil: 1"}), StaticToken("t"))
+
+
+async def test_only_so_many_requests_are_under_way_at_once(connect: Connect, platform: Any) -> None:
+    platform.gate = asyncio.Event()
+    async with connect(max_concurrent_requests=2) as client, asyncio.TaskGroup() as group:
+        for _ in range(6):
+            group.create_task(client.tasks("a", page=1, page_size=1))
+        await platform.arrivals.acquire()
+        await platform.arrivals.acquire()
+        for _ in range(100):  # turns of the loop, in which a third could arrive
+            await asyncio.sleep(0)
+        assert platform.under_way == 2
+        platform.gate.set()
+    assert platform.most_under_way == 2
+    assert len(platform.seen) == 6
+
+
+async def test_requests_are_paced_and_the_wait_is_told(connect: Connect, clock: Any, observed: Any) -> None:
+    began = clock.now
+    async with connect(requests_per_minute=6) as client:
+        for _ in range(8):
+            await client.agents()
+    assert clock.now - began == pytest.approx(70, abs=1e-6), "one at once, then one every 10 seconds"
+    assert sum(observed.waits) == pytest.approx(70, abs=1e-6)
+    assert sum(observed.seconds) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        pytest.param("12", 12, id="seconds"),
+        pytest.param("0.5", 0.5, id="a part of a second"),
+        pytest.param("0", 0, id="zero"),
+        pytest.param("-7", 0, id="a negative number"),
+        pytest.param("Mon, 02 Feb 2026 02:41:10 GMT", 70, id="an HTTP date"),
+        pytest.param("Mon, 02 Feb 2026 02:40:10 -0000", 10, id="an HTTP date without a zone"),
+        pytest.param("Mon, 02 Feb 2026 00:00:00 GMT", 0, id="an HTTP date in the past"),
+        pytest.param("999999", 900, id="more than fifteen minutes"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 900, id="an HTTP date far away"),
+    ],
+)
+async def test_too_many_requests_pause_all_requests(
+    client: Client, platform: Any, clock: Any, observed: Any, header: str, pause: float
+) -> None:
+    assert clock.now == 1_770_000_000, "Mon, 02 Feb 2026 02:40:00 GMT"
+    platform.answers(lambda: platform.json([], 429, {"Retry-After": header}))
+    with pytest.raises(RateLimited) as caught:
+        await client.tasks("one", page=1, page_size=1)
+    assert caught.value.retry_after == pause
+    platform.answers(lambda: platform.json([]))
+    began = clock.now
+    await client.tasks("another", page=1, page_size=1)
+    assert clock.now - began == pytest.approx(pause)
+    assert sum(observed.waits) == pytest.approx(pause)
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "nan", "1e9", "12, 13", "١٢", "Mon, 99 Feb 2026 02:40:00 GMT"])
+async def test_too_many_requests_without_a_usable_time_pause_for_ten_seconds(
+    client: Client, platform: Any, clock: Any, header: str | None
+) -> None:
+    headers = {} if header is None else {"Retry-After": header}
+    platform.answers(lambda: platform.json([], 429, headers))
+    with pytest.raises(RateLimited) as caught:
+        await client.agents()
+    assert caught.value.retry_after is None
+    platform.answers(lambda: platform.json([]))
+    began = clock.now
+    await client.agents()
+    assert clock.now - began == 10
+
+
+async def test_the_observer_is_told_of_every_request(client: Client, platform: Any, observed: Any) -> None:
+    await client.agents()
+    platform.body(b'{"data": []}')
+    await client.tasks("a", page=1, page_size=1)
+    platform.answers(lambda: platform.json([], 429, {"Retry-After": "0"}))
+    with pytest.raises(RateLimited):
+        await client.agents()
+    (agents, *others) = observed.requests
+    assert agents[:2] == ("agents", "200")
+    assert others == [("tasks", "200", 12), ("agents", "429", 0)]
+    assert len(observed.waits) == 3
+
+
+async def test_a_client_that_is_not_open_says_so(connect: Connect) -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        await connect().agents()
