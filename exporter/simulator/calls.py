@@ -9,7 +9,7 @@ import msgspec
 
 from exporter.simulator import words
 from exporter.simulator.profiles import Profile
-from exporter.simulator.tables import Table
+from exporter.simulator.tables import Deck, Table
 from exporter.simulator.words import ABSENT, BROKEN, CONNECTED, UNANSWERED, Reason, Word
 
 SECOND: Final = 1_000_000
@@ -259,6 +259,7 @@ class Dialler:
         self._profile = profile
         self._random = random
         self._styles = Table(*profile.styles)
+        self._faults = Deck(words.VAPI_REASONS[BROKEN].rows, random)
         self._numbers = tuple(
             (f"+91{random.randrange(10, 99)}", f"{random.randrange(1000, 9999)}", f"{random.randrange(1000, 9999)}")
             for _ in range(3)
@@ -274,7 +275,7 @@ class Dialler:
         duration_shape = _DURATIONS[style].pick(random) if verdict == CONNECTED else _DURATIONS_UNANSWERED.pick(random)
         time_style = _TIME_STYLES[style].pick(random)
         start, end = self._times(at, seconds, time_style, dyadic=duration_shape in _SAYS_NOTHING)
-        reason = _REASONS[style][verdict].pick(random)
+        reason = self._reason(style, verdict)
         status = words.CALL_STATUSES_OF_REASON.get(reason.group, words.CALL_STATUSES[verdict]).pick(random)
         tells_its_end = reason.group != "unknown" or status.word in OVER_WORDS
         timeless = verdict != CONNECTED and tells_its_end and not nameless and random.random() < 0.4
@@ -323,6 +324,11 @@ class Dialler:
             usage=self._usage(style, verdict, seconds),
             latency=self._latency(judgement, verdict),
         )
+
+    def _reason(self, style: str, verdict: str) -> Reason:
+        if verdict == BROKEN and _REASONS[style] is words.VAPI_REASONS:
+            return self._faults.deal()
+        return _REASONS[style][verdict].pick(self._random)
 
     def _times(self, at: float, seconds: float, time_style: str, *, dyadic: bool) -> tuple[int, int]:
         grain = _PRECISION[time_style]

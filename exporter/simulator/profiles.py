@@ -110,6 +110,7 @@ DEFAULT_PROFILES: Final[tuple[Profile, ...]] = (
         ahead_span=(5.0, 1800.0),
         retry_delay=(5.0, 300.0),
         slow_enrichment=0.01,
+        broken=0.13,
     ),
     Profile(
         handle="support-agent-v2",
@@ -152,6 +153,7 @@ DEFAULT_PROFILES: Final[tuple[Profile, ...]] = (
         live_tasks_per_hour=_LIVE / 2,
         styles=((4, "legacy"), (3, "documented"), (3, "vapi")),
         execution_types=((80, "call"), (14, None), (2, ""), (2, "carrier_pigeon")),
+        inbound=0.15,
         broken=0.14,
         talk=(5.0, 90.0),
         queue=5.0,

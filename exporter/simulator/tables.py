@@ -27,3 +27,18 @@ class Table(Generic[Row]):
         if len(self.rows) == 1:
             return self.rows[0]
         return self.rows[min(bisect_right(self._edges, random.random() * self._edges[-1]), len(self.rows) - 1)]
+
+
+class Deck(Generic[Row]):
+    """Rows dealt like cards: in random order, each once before any comes again, so that rare ones come for certain."""
+
+    def __init__(self, rows: tuple[Row, ...], random: Random) -> None:
+        self._rows = rows
+        self._random = random
+        self._left: list[Row] = []
+
+    def deal(self) -> Row:
+        """The next row."""
+        if not self._left:
+            self._left = self._random.sample(self._rows, len(self._rows))
+        return self._left.pop()
