@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Final
 
 from exporter.unpod import wire
@@ -15,8 +14,8 @@ from exporter.unpod.vocabulary import ROLE_WORDS
 _LINE: Final = re.compile(rf"\s*({'|'.join(ROLE_WORDS)})\s*:(.*)", re.IGNORECASE)
 """A line that begins a message. Any other line goes on with the message before it: a colon alone is no role."""
 
-Said = tuple[str, bool]
-"""Role of a message, and whether it has any words."""
+_NO_ROLE: Final = "?"
+"""Stands for a role that is no word at all."""
 
 
 def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
@@ -24,52 +23,55 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
 
     Understood are a list of messages with a role, and text with lines ``Role: words``.
     """
-    said = list(_said(raw, odd))
-    if not said:
+    messages = _messages(raw, odd)
+    if not messages:
         return None, None
-    counts = Counter(role for role, _ in said)
-    silent = not any(words for role, words in said if role == "user")
+    roles = [role if isinstance(role := message.role, str) or role is None else _NO_ROLE for message in messages]
+    told = Counter(roles)
+    sides = {role: label(role, ROLE_WORDS, "transcript", odd, missing="other") for role in told}
+    counts: Counter[str] = Counter()
+    for role, number in told.items():
+        counts[sides[role]] += number
+    silent = not any(
+        sides[role] == "user" and _has_words(message) for role, message in zip(roles, messages, strict=True)
+    )
     return Messages(agent=counts["agent"], user=counts["user"], other=counts["other"]), silent
 
 
-def _said(raw: object, odd: Odd) -> Iterable[Said]:
+def _messages(raw: object, odd: Odd) -> list[wire.Message]:
     if absent(raw):
-        return
+        return []
     if isinstance(raw, str):
-        yield from _lines(raw)
-    elif isinstance(raw, list):
-        for item in raw:
-            yield from _item(item, odd)
-    else:
+        return _lines(raw)
+    if not isinstance(raw, list):
         odd.add("transcript")
+        return []
+    if all(isinstance(item, wire.Message) for item in raw):
+        return raw
+    return [message for item in raw for message in _item(item, odd)]
 
 
-def _item(item: Any, odd: Odd) -> Iterable[Said]:
+def _item(item: Any, odd: Odd) -> list[wire.Message]:
     if isinstance(item, wire.Message):
-        yield _message(item, odd)
-    elif isinstance(item, str):
-        yield from _lines(item)
-    elif item is not None:
+        return [item]
+    if isinstance(item, str):
+        return _lines(item)
+    if item is not None:
         odd.add("transcript")
+    return []
 
 
-def _message(item: wire.Message, odd: Odd) -> Said:
-    told = item.content if item.content is not None else item.message if item.message is not None else item.text
-    role = ROLE_WORDS.get(item.role) if isinstance(item.role, str) else None
-    words = bool(told.strip()) if isinstance(told, str) else bool(told)
-    return role or label(item.role, ROLE_WORDS, "transcript", odd, missing="other"), words
+def _has_words(message: wire.Message) -> bool:
+    told = next((words for words in (message.content, message.message, message.text) if words is not None), None)
+    return bool(told.strip()) if isinstance(told, str) else bool(told)
 
 
-def _lines(written: str) -> Iterable[Said]:
-    role = ""
-    words = False
+def _lines(written: str) -> list[wire.Message]:
+    messages: list[wire.Message] = []
     for line in written.splitlines():
         begun = _LINE.match(line)
-        if begun and role:
-            yield role, words
         if begun:
-            role, words = ROLE_WORDS[begun[1].lower()], bool(begun[2].strip())
-        else:
-            words = words or bool(line.strip())
-    if role:
-        yield role, words
+            messages.append(wire.Message(role=begun[1], content=begun[2].strip()))
+        elif messages:
+            messages[-1].content = messages[-1].content or line.strip()
+    return messages

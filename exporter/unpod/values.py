@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar
 ABSENT: Final = frozenset({"", "null", "none", "na", "n/a"})
 """Folded words by which the platform says that there is nothing: ``"NULL"``, ``"None"``, ``"NA"``, ``""``."""
 
+_LONGEST_ABSENT: Final = 8
+"""Characters of such a word as it is written: longer ones need not be looked up."""
 _SEPARATORS: Final = re.compile(r"[\s_-]+")
 _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,24}(?:\.[0-9]{0,40})?")
 
@@ -24,8 +26,10 @@ def fold(word: str) -> str:
 
 
 def absent(raw: object) -> bool:
-    """Whether a value says nothing: null, or one of the words for it."""
-    return raw is None or (isinstance(raw, str) and (not raw or (len(raw) < 16 and fold(raw) in ABSENT)))
+    """Whether a value says nothing: null, white space, or one of the words for it."""
+    if not isinstance(raw, str):
+        return raw is None
+    return not raw or raw.isspace() or (len(raw) <= _LONGEST_ABSENT and fold(raw) in ABSENT)
 
 
 def first(*raws: object) -> object:
@@ -79,6 +83,8 @@ def taken(read: Callable[[object], T | None], raw: object, field: str, odd: Odd)
 
 def label(raw: Any, words: Mapping[str, str], field: str, odd: Odd, *, missing: str = "unknown") -> str:
     """The word that a folded raw word maps to: ``missing`` when absent, ``other`` (and odd) when it fits nothing."""
+    if isinstance(raw, str) and raw in words:
+        return words[raw]
     if absent(raw):
         return missing
     word = words.get(fold(raw)) if isinstance(raw, str) else None
