@@ -166,16 +166,16 @@ def fetch(port: int, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def wait_for(port: int, path: str, process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_for(port: int, path: str, process: subprocess.Popen[str], *, status: int = 200, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
             sys.exit(f"the process ended with {process.returncode} before {path} was there")
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if fetch(port, path)[0] == 200:
+            if fetch(port, path)[0] == status:
                 return
         time.sleep(0.2)
-    sys.exit(f"{path} did not answer 200 within {seconds} s")
+    sys.exit(f"{path} did not answer {status} within {seconds} s")
 
 
 @contextlib.contextmanager
@@ -203,9 +203,12 @@ def smoke(container: Container) -> None:
         "UNPOD_BASE_URL": f"http://127.0.0.1:{platform}",
         "UNPOD_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
     }
-    simulator = [*entrypoint, "simulate", "--listen", f"127.0.0.1:{platform}"]
-    with running(container, simulator, {}) as simulated, running(container, [*entrypoint, *command], environ) as run:
-        wait_for(platform, "/_truth", simulated)
+    simulator = [*entrypoint, "simulate", "--listen", f"127.0.0.1:{platform}", "--agents", "2", "--tasks", "50"]
+    with contextlib.ExitStack() as stack:
+        simulated = stack.enter_context(running(container, simulator, {}))
+        # Without a token it refuses, but it is there.
+        wait_for(platform, "/api/v2/platform/agents/", simulated, status=401)
+        run = stack.enter_context(running(container, [*entrypoint, *command], environ))
         wait_for(port, "/-/ready", run)
         container.must(*container.command["health"], env=container.environ | environ)
         look_at(fetch(port, "/metrics")[1])
@@ -218,7 +221,7 @@ def smoke(container: Container) -> None:
 
 
 def look_at(metrics: str) -> None:
-    seen = re.findall(r"^unpod_agent_up\{.*\} 1$", metrics, re.MULTILINE)
+    seen = re.findall(r"^unpod_agent_up\{.*\} 1(?:\.0)?$", metrics, re.MULTILINE)
     if not seen:
         sys.exit("no agent is up")
     print(f"{len(seen)} agents are up, {metrics.count(chr(10))} lines of metrics")
