@@ -23,7 +23,7 @@ failed attempt leaves; the record without its evaluation; all of it."""
 OVER_WORDS: Final = frozenset(("completed", "not_connected", "busy", "voicemail", "failed", "cancelled", "dropped"))
 
 
-class Talk(msgspec.Struct, frozen=True):
+class Talk(msgspec.Struct, frozen=True, gc=False):
     """The shape of a transcript and its turns by role."""
 
     shape: str
@@ -34,7 +34,7 @@ class Talk(msgspec.Struct, frozen=True):
     """The user's only message is white space."""
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is decided about a call when it begins. Times are whole microseconds since 1970."""
 
     number: int
@@ -80,7 +80,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.end / SECOND if self.end_raw == "told" else None
 
 
-class Telling(msgspec.Struct, frozen=True, kw_only=True):
+class Telling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a record at one stage tells, in truth words; fields as in ``truth.Shown``."""
 
     direction: str = "unknown"

@@ -134,7 +134,8 @@ def _scheduled(task: Task, random: Random) -> object:
 
 
 def _output(task: Task, person: Person, random: Random) -> object:
-    nothing: tuple[object, ...] = ({}, {}, {}, None, ABSENT)
+    schedule = {"scheduled_time": iso(task.scheduled or task.created), "followup_count": 1, "referenced_task": None}
+    nothing: tuple[object, ...] = ({}, {}, {}, {}, None, ABSENT, schedule)
     empty = random.choice(nothing)
     output: Document = {}
     if task.call is not None:
@@ -340,9 +341,10 @@ def _quality(call: Call, person: Person, random: Random) -> object:
     notes = _NOTES.pick(random) if call.talk.user else 0
     if not notes:
         return []
+    heard = [person.say("user", random) for _ in range(8)]
     return {
         "quality_metrics": {"avg_response_time": 1.4, "overall_quality_score": 0.82},
-        "turns": [{"turn": turn, "heard": person.say("user", random), "score": 0.5} for turn in range(notes)],
+        "turns": [{"turn": turn, "heard": heard[turn % 8], "score": 0.5} for turn in range(notes)],
     }
 
 

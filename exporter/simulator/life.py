@@ -150,10 +150,8 @@ class Life:
         return self._run
 
     def _create(self, at: float, raw: str | None, run: Run) -> Task:
-        serial = len(self.shelf) + 1
         undated = self.profile.older and at < self._undated_until and self._chance(0.2)
         task = Task(
-            serial=serial,
             id=self._identities.task(at),
             object_id=self._identities.document(at),
             run=run,
@@ -215,19 +213,18 @@ class Life:
         task.status = "processing"
         task.changed = at
         self._publish(at, task)
-        if not self._dies(task):
+        if not self._dies():
             self._later(at, self._between((0.3, 3.0)), work, task)
 
-    def _dies(self, task: Task) -> bool:
-        """Whether the worker dies here, and the task stays as it is for ever."""
-        task.ended = self._chance(self.profile.stuck / 2)
-        return task.ended
+    def _dies(self) -> bool:
+        """Whether the worker dies here, and its task stays as it is for ever."""
+        return self._chance(self.profile.stuck / 2)
 
     def _work(self, at: float, task: Task) -> None:
         task.status = "in_progress"
         self._touch(at, task, 0.9)
         self._publish(at, task)
-        if not self._dies(task):
+        if not self._dies():
             self._later(at, self._between((1.0, 20.0)), self._finish_work, task)
 
     def _finish_work(self, at: float, task: Task) -> None:
@@ -247,7 +244,7 @@ class Life:
             self._show(task, call, calls.DISPATCH)
         self._record_attempt(at, task, call)
         self._publish(at, task)
-        if not self._dies(task):
+        if not self._dies():
             self._agenda.at(_end_of(call), self._hang_up, task, call)
 
     def _hang_up(self, at: float, task: Task, call: Call) -> None:
@@ -376,8 +373,6 @@ class Life:
             self._later(at, self._between((3.0, 150.0)), self._judge, task, call)
         elif task.stage in (calls.ENRICHED, calls.JUDGED) and self._chance(self.profile.redialled):
             self._later(at, self._between(self.profile.redial_delay), self._redial, task)
-        else:
-            task.ended = True
 
     def _enrich(self, at: float, task: Task, call: Call) -> None:
         task.stage = calls.ENRICHED

@@ -17,7 +17,6 @@ Sight = tuple[int, str, bool]
 class Task(msgspec.Struct, kw_only=True):
     """One task; only ``life`` changes it. Times are Unix seconds."""
 
-    serial: int
     id: str
     object_id: str
     run: Run
@@ -42,8 +41,6 @@ class Task(msgspec.Struct, kw_only=True):
     """``output.message`` of work without a call."""
     call: Call | None = None
     stage: str = ""
-    ended: bool = False
-    """Its last state: nothing will happen to it any more."""
     revision: int = 0
     seen_state: State | None = None
     seen_call: Sight | None = None

@@ -14,7 +14,7 @@ def _tag(name: str) -> str:
     return name.lower()
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_tag):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event", tag=_tag):
     """One thing that happened to one task."""
 
     at: float
@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_t
     task: str
 
 
-class Created(Event, frozen=True, kw_only=True):
+class Created(Event, frozen=True, kw_only=True, gc=False):
     """A task came to be, in this state."""
 
     created: float
@@ -37,7 +37,7 @@ class Created(Event, frozen=True, kw_only=True):
     run: str
 
 
-class Changed(Event, frozen=True, kw_only=True):
+class Changed(Event, frozen=True, kw_only=True, gc=False):
     """The whole state of a task after something in it changed."""
 
     status: str
@@ -49,14 +49,14 @@ class Changed(Event, frozen=True, kw_only=True):
     """The group of the shown failure text while ``status`` is failed, else None."""
 
 
-class Attempted(Event, frozen=True, kw_only=True):
+class Attempted(Event, frozen=True, kw_only=True, gc=False):
     """A call began, whether or not a document will ever show it."""
 
     call: int
     start: float
 
 
-class Ended(Event, frozen=True, kw_only=True):
+class Ended(Event, frozen=True, kw_only=True, gc=False):
     """A call ended, whether or not a document will ever show it."""
 
     call: int
@@ -66,7 +66,7 @@ class Ended(Event, frozen=True, kw_only=True):
     cost: float
 
 
-class Shown(Event, frozen=True, kw_only=True):
+class Shown(Event, frozen=True, kw_only=True, gc=False):
     """From now on the task's ``output`` tells this, and only this, of that call."""
 
     call: int
@@ -99,5 +99,5 @@ class Shown(Event, frozen=True, kw_only=True):
     number: str
 
 
-class Hidden(Event, frozen=True, kw_only=True):
+class Hidden(Event, frozen=True, kw_only=True, gc=False):
     """``output`` told of a call, and from now on tells of none."""

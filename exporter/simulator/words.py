@@ -20,14 +20,14 @@ UNANSWERED: Final = "unanswered"
 BROKEN: Final = "broken"
 
 
-class Word(msgspec.Struct, frozen=True):
+class Word(msgspec.Struct, frozen=True, gc=False):
     """A raw value and the bounded word that it means."""
 
     raw: object
     word: str
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """A raw ``call_end_reason``, its group, and its code as a slug."""
 
     raw: str | None
@@ -35,7 +35,7 @@ class Reason(msgspec.Struct, frozen=True):
     code: str
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """A failure text and its group."""
 
     text: str

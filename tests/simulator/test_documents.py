@@ -173,6 +173,14 @@ ROWS: dict[str, Holds] = {
     "output absent": gone(field("output")),
     "output with an error alone": lambda task: set(output(task)) == {"error"},
     "output with a message": of(told("message"), str),
+    "output with a schedule alone": lambda task: (
+        set(output(task))
+        == {
+            "scheduled_time",
+            "followup_count",
+            "referenced_task",
+        }
+    ),
     "output a stub": is_(told("data"), "call completed evaluated data will be available soon"),
     "output with a call status alone": lambda task: set(output(task)) == {"call_status"},
     "output of the failed attempt while its retry waits": lambda task: (
