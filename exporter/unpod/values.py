@@ -74,6 +74,8 @@ def whole(raw: object, *, most: int) -> int | None:
 
 def taken(read: Callable[[object], T | None], raw: object, field: str, odd: Odd) -> T | None:
     """What ``read`` makes of a value; where it raises ValueError, None, and the field is noted as odd."""
+    if raw is None:
+        return None
     try:
         return read(raw)
     except ValueError:
