@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod.pacing import MINUTE, Pace
@@ -30,6 +30,7 @@ def most_in_a_minute(begun: list[float]) -> int:
 GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.1, 1.0, 7.0, 30.0, 59.9, 61.0]), min_size=1, max_size=150)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 40), GAPS)
 async def test_no_minute_sees_more_requests_than_allowed(per_minute: int, gaps: list[float]) -> None:
     clock = Clock()
@@ -42,6 +43,7 @@ async def test_no_minute_sees_more_requests_than_allowed(per_minute: int, gaps: 
     assert most_in_a_minute(begun) <= per_minute
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 30), st.lists(st.integers(0, 30), min_size=1, max_size=6), st.floats(0, 200))
 async def test_no_minute_sees_more_with_many_waiting_and_a_pause_between(
     per_minute: int, crowds: list[int], pause: float

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod.reasons import END_REASON_PATTERNS, FAILURE_PATTERNS, end_reason, failure_reason
@@ -142,6 +142,7 @@ def test_what_may_be_private_is_not_shown_as_a_code(raw: str) -> None:
     assert end_reason(raw).code == "other"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.from_regex(r"[A-Za-z._@ -]*[0-9-]*", fullmatch=True))
 def test_every_text_has_a_group_and_a_code_that_is_safe(raw: str) -> None:
     reason = end_reason(raw)

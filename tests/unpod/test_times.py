@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod import times
@@ -89,17 +89,20 @@ MOMENTS = st.datetimes(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MOMENTS, st.sampled_from("T "))
 def test_a_moment_written_as_iso_comes_back(moment: datetime, separator: str) -> None:
     assert times.parse(moment.isoformat(separator)) == pytest.approx(moment.timestamp(), abs=1e-6)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MOMENTS)
 def test_a_moment_written_naively_comes_back_as_utc(moment: datetime) -> None:
     naive = moment.astimezone(UTC).replace(tzinfo=None)
     assert times.parse(str(naive)) == pytest.approx(moment.timestamp(), abs=1e-6)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.integers() | st.floats() | st.booleans())
 def test_whatever_is_written_is_a_plausible_moment_none_or_refused(written: object) -> None:
     try:

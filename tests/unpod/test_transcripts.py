@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod import wire
@@ -88,6 +88,7 @@ ROLES = st.sampled_from(sorted(ROLE_WORDS))
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters=":"))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ROLES, WORDS)))
 def test_every_message_of_a_list_is_counted_once(messages: list[tuple[str, str]]) -> None:
     counted, silent = transcript([wire.Message(role=role, content=words) for role, words in messages], set())
@@ -99,6 +100,7 @@ def test_every_message_of_a_list_is_counted_once(messages: list[tuple[str, str]]
     assert silent == (not any(words.strip() for role, words in messages if ROLE_WORDS[role] == "user"))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ROLES, st.sampled_from(["", "yes", "so: what", " "]))))
 def test_text_and_list_tell_the_same(messages: list[tuple[str, str]]) -> None:
     listed = [wire.Message(role=role, content=words) for role, words in messages]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod import lenient, reading, wire
@@ -108,6 +108,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.sampled_from([None, 1]), st.booleans())
 def test_the_tolerant_decoder_reads_what_the_standard_one_reads(
     document: dict[str, Any], indent: int | None, ascii_only: bool
@@ -117,6 +118,7 @@ def test_the_tolerant_decoder_reads_what_the_standard_one_reads(
     assert lenient.document(body, lambda item: item) == expected
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary())
 def test_no_bytes_make_the_decoder_fail(noise: bytes) -> None:
     for body in (noise, b'{"data":[' + noise + b"]}", b'{"data":[{"task_id":"' + noise + b'"}]}'):
