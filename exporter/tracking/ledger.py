@@ -6,8 +6,8 @@ nothing twice.
 
 **Which call is it?** A task shows one call at a time: attempts, retries and redials overwrite each other. ``call_id``
 decides where both looks have one, then the start. Where neither does (stubs, rejected calls), a call that has not
-ended is the same; one that has ended is another if it told more than is told now, or if its task has waited or been
-retried in between ("left").
+ended is the same; one that has ended is another if it told more than is told now, if it had ended before the one shown
+now began, or if its task has waited or been retried in between ("left").
 
 **When is it counted?** When its record is final: it has ended and is enriched with an end time or a duration; or it has
 ended and stayed a stub for the settling time; or another call has taken its place. What is learned later is counted
@@ -27,6 +27,7 @@ from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
 WAITING: Final = ("pending", "scheduled", "hold")
 """In these statuses no call is under way: what the output tells is over, or has never begun."""
+_TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -122,8 +123,9 @@ def _count_start(known: Record | None, task: Task, call: KnownCall | None, look:
     waits_again = task.status in WAITING and task.retry_attempt > 0
     first = task.retry_attempt - waits_again == 0
     if call is None or call.start is None:
-        # A later attempt, or a call left behind, without a start in sight: the first start is gone for good.
-        return not first or bool(call and call.seen & (Seen.LEFT | Seen.LATER))
+        # A later attempt, a call that is gone or left behind, and no start in sight: the first one is gone for good.
+        gone = known is not None and known.call is not None and call is None
+        return not first or gone or bool(call and call.seen & (Seen.LEFT | Seen.LATER))
     first = first and not call.seen & Seen.LATER
     if first and not (known is None and look.history):
         draft.started(task.execution_type, max(0.0, call.start - _due(known, task, call.start)))
@@ -143,7 +145,7 @@ def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> t
         return (_first_seen(task.call, known, task, look, draft) if task.call else None), past
     before, shown = known.call, task.call
     if shown is None:
-        return _left_if(task.status in WAITING, _settled(before, look, draft)), known.past
+        return _hidden(before, task, look, draft), known.past
     if _name(shown) in known.past:
         # An old call shown again: it has been counted.
         return before, known.past
@@ -157,6 +159,13 @@ def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> t
     return _left_if(task.status in WAITING, _followed(later, shown, task, look, draft)), past
 
 
+def _hidden(before: KnownCall, task: Task, look: Look, draft: Draft) -> KnownCall | None:
+    """The known call while the output tells of none; None: it is over, and how it ended was never told."""
+    if task.status in TERMINAL_STATUSES and not before.seen & Seen.ENDED:
+        return None
+    return _left_if(task.status in WAITING, _settled(before, look, draft))
+
+
 def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:
     closed = known is None and look.history and _over(shown, task)
     call = _followed(KnownCall(seen=Seen.CLOSED if closed else 0), shown, task, look, draft)
@@ -167,6 +176,11 @@ def _name(call: Call) -> int:
     return KnownCall(id=digest(call.id) if call.id else 0, start=call.start).name
 
 
+def _told(call: Call) -> Seen:
+    """Which of its names an output tells."""
+    return (Seen.TOLD_ID if call.id else Seen(0)) | (Seen.TOLD_START if call.start is not None else Seen(0))
+
+
 def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
     """Whether the shown call is the one known before: see "Which call is it?" above."""
     if before.id and shown.id:
@@ -175,14 +189,17 @@ def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
         return True
     if before.start is not None and shown.start is not None:
         return before.start == shown.start
-    if before.seen & Seen.NAMED and not _name(shown):
-        # A record that told which call it is does not turn into one that tells less.
+    if before.ended is not None and shown.start is not None and shown.start > before.ended:
         return False
-    retried = task.retry_attempt > known.retry_attempt
+    if before.seen & _TOLD & ~_told(shown):
+        # A full record does not turn into one that tells less.
+        return False
+    risen = task.retry_attempt - known.retry_attempt
     left = bool(before.seen & Seen.LEFT)
     if task.status in WAITING:
-        # What a retry leaves behind is the known call, unless that one was left behind by an earlier retry.
-        return not (left and retried)
+        # What a retry leaves behind is the known call, unless that one had been left behind before: by an earlier
+        # retry, or by completing its task, which is dialled again without one.
+        return risen <= 0 or (risen == 1 and not left and known.status != "completed")
     if not left and not _begins_anew(known, task):
         return True
     return task.status not in TERMINAL_STATUSES and before.digest == shown.digest
@@ -214,7 +231,7 @@ def _enriched(call: Call) -> bool:
 
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
-    seen = Seen(before.seen) | Seen.NAMED if _name(shown) else Seen(before.seen) & ~Seen.NAMED
+    seen = Seen(before.seen) & ~_TOLD | _told(shown)
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
@@ -248,7 +265,8 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
     if call.held is None:
         return call
     draft.call(call.held)
-    counted = msgspec.structs.replace(call, seen=call.seen | Seen.COUNTED, ended=None)
+    ended = None if call.name else call.ended
+    counted = msgspec.structs.replace(call, seen=call.seen | Seen.COUNTED, ended=ended)
     return _count_parts(counted, call.held, draft)
 
 

@@ -37,8 +37,9 @@ class Seen(IntFlag):
     SENTIMENT = 256
     LATER = 512
     """It is not the first call of its task."""
-    NAMED = 1024
-    """The output, when last seen, told its id or its start."""
+    TOLD_ID = 1024
+    """The output, when last seen, told its id."""
+    TOLD_START = 2048
 
 
 class Amounts(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +74,7 @@ class KnownCall(msgspec.Struct, frozen=True, array_like=True):
     seen: int = 0
     """Flags of ``Seen``."""
     ended: float | None = None
-    """When it was first seen ended (the exporter's clock); kept until it is counted."""
+    """When it was first seen ended (the exporter's clock); kept until it is counted, and longer where it has no name."""
     held: Call | None = None
     """What it told when last seen; kept from its end until it is counted."""
     amounts: Amounts | None = None

@@ -165,6 +165,29 @@ def test_a_second_retry_leaves_a_second_call_behind() -> None:
     assert story.count("calls") == 2
 
 
+def test_a_call_that_began_after_a_nameless_one_had_ended_is_another() -> None:
+    story = Story().tell(task("failed", call(status="busy", over=True, duration=0.0)))
+    story.look(task("completed", ended("B", start=story.now + 10)))
+    assert story.count("calls") == 2
+
+
+def test_a_stub_in_place_of_a_full_record_is_another_call() -> None:
+    story = Story().tell(task("completed", ended("A")), task("completed", stub("voicemail")))
+    story.look(task("completed", ended("B", start=START + 90)))
+    assert story.count("calls") == 2
+    story.look(task("completed", ended("A")))
+    assert story.count("calls") == 2
+
+
+def test_a_retry_after_an_unseen_redial_leaves_another_call_behind_than_the_stub() -> None:
+    story = Story().tell(
+        task("completed", stub("voicemail")),
+        task("pending", call(id="B", status="dropped", over=True, duration=0.0), retry_attempt=1),
+    )
+    assert story.count("calls", "unknown", "voicemail") == 1
+    assert story.count("calls", "unknown", "dropped") == 1
+
+
 def test_a_redial_after_a_call_without_id_is_another_call_although_it_was_not_seen_waiting() -> None:
     story = Story().tell(task("completed", stub("voicemail")), task("in_progress", live()), task("completed", stub()))
     assert story.count("calls", "unknown", "voicemail") == 1

@@ -105,6 +105,8 @@ class _Attempt:
     ended: float | None = None
     counted: bool = False
     closed: bool = False
+    evident: bool = False
+    """It was seen with a start or an end. (A call just dispatched shows neither, nor an id: it may be any call.)"""
     once: set[str] = field(default_factory=set)
     amounts: Counter[Key] = field(default_factory=Counter)
 
@@ -157,14 +159,20 @@ class Oracle:
     def _calls_of(self, task: str, sight: Sight, now: float, *, closed: bool) -> None:
         calls = self._calls[task]
         before = calls.get(self._current.get(task, -1))
+        if before is not None and sight.call is not None and self._looks_like(self._sights.get(task), sight):
+            # Two stubs with nothing seen in between: no reader can tell that they are two calls.
+            calls[sight.call.call] = before
+        if before is not None and sight.call is not None and _began_after(sight.call, before):
+            calls.pop(sight.call.call, None)
         if sight.call is None:
             if before is not None:
                 self._settle(before, now)
             return
-        if before is not None and before.shown.call != sight.call.call and before.ended is not None:
-            self._count(before)
         call = calls.setdefault(sight.call.call, _Attempt(sight.call))
+        if before is not None and before is not call and before.ended is not None:
+            self._count(before)
         call.shown = sight.call
+        call.evident |= sight.call.over or sight.call.start is not None
         self._current[task] = sight.call.call
         if call.ended is None and sight.call.over:
             call.ended = now
@@ -177,6 +185,12 @@ class Oracle:
             self._count(call)
         else:
             self._settle(call, now)
+
+    @staticmethod
+    def _looks_like(before: Sight | None, sight: Sight) -> bool:
+        return (
+            before is not None and _is_stub(before) and _is_stub(sight) and sight.retry_attempt <= before.retry_attempt
+        )
 
     def _settle(self, call: _Attempt, now: float) -> None:
         if call.ended is not None and now - call.ended >= self._settling:
@@ -221,11 +235,13 @@ class Oracle:
             return
         call = sight.call
         waits_again = sight.status in WAITING and sight.retry_attempt > 0
-        first = sight.retry_attempt - waits_again == 0 and len(self._calls[task]) <= 1
+        current = self._calls[task].get(self._current.get(task, -1))
+        others = any(one.evident for one in self._calls[task].values() if one is not current)
+        first = sight.retry_attempt - waits_again == 0 and not others
         if call is None or call.start is None:
-            current = self._calls[task].get(self._current.get(task, -1))
             left = current is not None and current.ended is not None and sight.status in WAITING
-            if not first or left:
+            gone = current is not None and current.ended is None and call is None and sight.status in TERMINAL
+            if not first or left or gone:
                 self._started.add(task)
             return
         self._started.add(task)
@@ -263,6 +279,22 @@ class Oracle:
         if sight.status == "scheduled" and sight.scheduled is not None:
             return sight.scheduled
         return sight.created
+
+
+def _began_after(shown: truth.Shown, call: _Attempt) -> bool:
+    """Whether what was taken for a call turns out to be another one."""
+    return call.ended is not None and shown.start is not None and shown.start > call.ended
+
+
+def _is_stub(sight: Sight) -> bool:
+    """Whether the output tells a call status and nothing else, of a task that is completed or failed."""
+    call = sight.call
+    return (
+        call is not None
+        and sight.status in TERMINAL
+        and not call.enriched
+        and (call.start, call.direction, call.code) == (None, "unknown", "unknown")
+    )
 
 
 def _tells_end(sight: Sight) -> bool:
