@@ -96,7 +96,7 @@ class World:
 
     def advance(self, now: float) -> None:
         """Let everything happen up to ``now``; an earlier time than before changes nothing."""
-        self._agenda.run(max(now, self._agenda.now))
+        self._agenda.run(now)
 
     def poison(self, handle: str, task_id: str) -> None:
         """Make every page that holds this task a crash, until ``cure``. Raises KeyError if there is none such."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -192,6 +193,16 @@ async def test_a_huge_answer_is_as_large_as_wanted(visitor: Any, declared: bool)
     assert len(answer.body) > 3_000_000
     assert ("Content-Length" in answer.headers) == declared
     assert len(answer.json["data"]) == 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_only_answers_that_can_be_read_are_told_as_served(visitor: Any, kind: str) -> None:
+    readable = ("nan", "control_characters", "lone_surrogate", "bad_utf8", "duplicate_tasks", "item_not_object")
+    visitor.faults.add(Fault(kind=kind, piece=100_000, pause=0.0, size=1000))
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        timeout = aiohttp.ClientTimeout(total=0.2 if kind == "black_hole" else 5.0)
+        await visitor.ask("/api/v2/platform/agents/small/tasks/", timeout=timeout)
+    assert bool(visitor.served) == (kind in (*readable, "ignore_paging", "slow_drip"))
 
 
 async def test_faults_strike_only_whom_they_name(visitor: Any) -> None:

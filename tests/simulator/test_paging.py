@@ -7,8 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exporter.simulator import truth
 from exporter.simulator.profiles import Profile
+from exporter.simulator.shelf import Shelf
+from exporter.simulator.tasks import Run, Task
 
 BULKY = Profile(handle="small", tasks_per_hour=0.0, bulk_every=600.0, bulk_size=(60, 60), ties=1.0)
 
@@ -70,6 +75,40 @@ async def test_equal_times_change_places_between_requests_and_nothing_gets_lost(
         assert len(first_pages) > 1
 
 
+def on_shelf(serial: int, created: int | None) -> Task:
+    return Task(
+        id=f"T{serial}",
+        object_id=f"{serial:024x}",
+        run=Run("R", []),
+        created=float(created or 0),
+        dated=created is not None,
+        kind="call",
+        raw_kind="call",
+        seed=serial,
+    )
+
+
+@given(
+    st.lists(st.none() | st.integers(0, 6), max_size=30).map(
+        lambda found: sorted(found, key=lambda created: -1 if created is None else created)
+    ),
+    st.integers(0, 35),
+    st.integers(0, 12),
+    st.integers(0, 3),
+)
+def test_any_stretch_is_a_part_of_the_whole_in_its_order(
+    times: list[int | None], first: int, length: int, order: int
+) -> None:
+    shelf = Shelf()
+    for serial, created in enumerate(times):
+        shelf.add(on_shelf(serial, created))
+    whole = shelf.newest(0, len(times), order)
+    assert sorted(task.id for task in whole) == sorted(f"T{serial}" for serial in range(len(times)))
+    keys = [task.created if task.dated else -1.0 for task in whole]
+    assert keys == sorted(keys, reverse=True)
+    assert shelf.newest(first, min(first + length, len(times)), order) == whole[first : first + length]
+
+
 async def test_the_order_of_ties_is_the_same_for_the_same_seed_and_request(make_world: Any) -> None:
     one, other = make_world(BULKY, restless_ties=0.5), make_world(BULKY, restless_ties=0.5)
     assert [one.tasks("small", page_size=0).ids for _ in range(9)] == [
@@ -91,9 +130,11 @@ async def test_tasks_without_created_come_last_and_their_id_holds_the_time(make_
     dated = ["created" in task for task in tasks]
     assert dated == sorted(dated, reverse=True)
     assert not all(dated)
-    created = {event.task: event.created for event in world.truth if hasattr(event, "created")}
+    created = {event.task: event for event in world.truth if isinstance(event, truth.Created)}
     for task in tasks:
-        assert int(task["_id"][:8], 16) == int(created[task["task_id"]])
+        event = created[task["task_id"]]
+        assert int(task["_id"][:8], 16) == int(event.at)
+        assert event.created == (event.at if "created" in task else int(event.at))
 
 
 async def test_ids_are_unique_and_hold_their_time(day_of_documents: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -229,12 +230,26 @@ def test_documents_show_the_state_that_the_truth_tells(hours: float) -> None:
         assert int(task.get("failure_count", 0)) == meant.failure_count
         assert (task.get("scheduled_timestamp") is None) == (meant.scheduled is None)
         assert (task.get("last_status_change") is None) == (meant.changed is None)
+        made = created[task["task_id"]].created
+        assert made == (unix(task["created"]) if "created" in task else int(task["_id"][:8], 16))
+        if isinstance(task.get("last_status_change"), str):
+            assert unix(task["last_status_change"]) == meant.changed
+        if isinstance(task.get("scheduled_timestamp"), int):
+            assert task["scheduled_timestamp"] == meant.scheduled
         assert task["run_id"] == created[task["task_id"]].run
         output = task.get("output") or {}
         tells = bool(set(output) & {"call_id", "call_status", "startedAt", "start_time"})
         assert tells == (told is not None)
         if told is not None:
             check_call(task, output, told)
+
+
+def unix(text: str | None) -> float | None:
+    """A written time, read without the help of anything that is tested; None where none is written."""
+    if text in (None, "NULL", "None"):
+        return None
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def check_call(task: dict[str, Any], output: dict[str, Any], told: truth.Shown) -> None:
@@ -246,6 +261,8 @@ def check_call(task: dict[str, Any], output: dict[str, Any], told: truth.Shown) 
     elif output.get("data") == STUB or set(output) == {"call_status"}:
         assert (told.enriched, told.start, told.cost, told.messages) == (False, None, 0.0, None)
     elif whole:
+        assert told.start == unix(output.get("start_time", output.get("startedAt")))
+        assert told.end == unix(output.get("end_time", output.get("endedAt")))
         raw = output.get("duration", "NULL")
         if raw in ("NULL", None):
             assert told.duration == (None if told.start is None else told.end - told.start)
