@@ -27,6 +27,7 @@ from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
 WAITING: Final = ("pending", "scheduled", "hold")
 """In these statuses no call is under way: what the output tells is over, or has never begun."""
+RUNNING: Final = ("processing", "in_progress")
 _TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
@@ -189,8 +190,12 @@ def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
         return True
     if before.start is not None and shown.start is not None:
         return before.start == shown.start
-    if before.ended is not None and shown.start is not None and shown.start > before.ended:
-        return False
+    if before.ended is not None and shown.start is not None:
+        if shown.start > before.ended:
+            return False
+        if known.status not in RUNNING:
+            # No call was under way at the last look, so what began before it is no later call.
+            return True
     if before.seen & _TOLD & ~_told(shown):
         # A full record does not turn into one that tells less.
         return False
@@ -198,8 +203,10 @@ def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
     left = bool(before.seen & Seen.LEFT)
     if task.status in WAITING:
         # What a retry leaves behind is the known call, unless that one had been left behind before: by an earlier
-        # retry, or by completing its task, which is dialled again without one.
-        return risen <= 0 or (risen == 1 and not left and known.status != "completed")
+        # retry, or by completing its task, which is dialled again without one. A restart begins again at 0.
+        if risen == 1:
+            return not left and known.status != "completed"
+        return risen == 0 or task.retry_attempt == 0
     if not left and not _begins_anew(known, task):
         return True
     return task.status not in TERMINAL_STATUSES and before.digest == shown.digest

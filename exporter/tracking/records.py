@@ -74,7 +74,7 @@ class KnownCall(msgspec.Struct, frozen=True, array_like=True):
     seen: int = 0
     """Flags of ``Seen``."""
     ended: float | None = None
-    """When it was first seen ended (the exporter's clock); kept until it is counted, and longer where it has no name."""
+    """When it was first seen ended (the exporter's clock); kept until it is counted, or longer without a name."""
     held: Call | None = None
     """What it told when last seen; kept from its end until it is counted."""
     amounts: Amounts | None = None

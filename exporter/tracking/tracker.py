@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.ledger import WAITING, Look, observe
+from exporter.tracking.ledger import RUNNING, WAITING, Look, observe
 from exporter.tracking.poll import Reading, Source
 from exporter.tracking.records import Record, digest
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
@@ -270,7 +270,7 @@ class Tracker:
 
 def _waits_since(record: Record) -> float | None:
     """Since when an open task waits in its status: the table of ``oldest_open_task_timestamp_seconds``."""
-    if record.status in ("processing", "in_progress"):
+    if record.status in RUNNING:
         return record.entered
     if record.status == "scheduled" and record.scheduled is not None:
         return record.scheduled

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Outcome, Rules, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
 from exporter.unpod.facts import Page
-from tests.truth.oracle import BOUNDS, Key, Oracle, Timeline
+from tests.truth.oracle import BOUNDS, Key, Oracle, Sight, Timeline
 
 START = 1_764_000_000.0
 TOKEN = "bench-token"
@@ -109,26 +110,50 @@ class Bench:
             # A first reading is committed page by page; a later poll as a whole, or not at all.
             succeeded = outcome is not None and outcome.error is None
             if succeeded or not begun:
-                self._tell(handle, witness.looks, history=not begun and self.rules.backfill == 0)
+                self._tell(handle, witness.looks, first=not begun)
             if succeeded:
                 self.succeeded[handle] = self.clock()
         return outcome
 
-    def _tell(self, handle: str, looks: Sequence[tuple[Sequence[str], float]], *, history: bool) -> None:
+    def _tell(self, handle: str, looks: Sequence[tuple[Sequence[str], float]], *, first: bool) -> None:
         for event in self.world.truth[self._heard :]:
             self._timelines.setdefault((event.agent, event.task), Timeline()).add(event)
         self._heard = len(self.world.truth)
         for tasks, now in looks:
             for task in tasks:
-                self.oracles[handle].look(task, self._timelines[(handle, task)].at(now), now, history=history)
+                sight = self._timelines[(handle, task)].at(now)
+                self.oracles[handle].look(task, sight, now, history=self._is_history(sight, first=first))
+
+    def _is_history(self, sight: Sight, *, first: bool) -> bool:
+        if self.rules.backfill == 0:
+            return first
+        return sight.created < START - self.rules.backfill
+
+    async def die(self, path: Path) -> None:
+        """The process is killed: what is on disk is all that is left, and goes on at ``path``."""
+        for file in self.path.parent.glob(self.path.name + "*"):
+            shutil.copy(file, path.with_name(file.name.replace(self.path.name, path.name)))
+        await self.stop()
+        self.path = path
+        await self.start()
+
+    def pages_of(self, handle: str) -> int:
+        """How many pages the last poll of an agent has read."""
+        return len(self._witnesses[handle].looks)
+
+    def check_counters(self, handle: str) -> None:
+        """Every counter and histogram of an agent is what the truth says, exactly."""
+        self._compare(handle, dict(self.oracles[handle].numbers), GAUGES)
 
     def check(self, handle: str) -> None:
         """Every number of an agent is what the truth says, exactly."""
-        oracle, numbers = self.oracles[handle], numbers_of(self._trackers[handle])
-        expected = {key: value for key, value in oracle.numbers.items() if value}
+        oracle = self.oracles[handle]
         gauges = oracle.gauges(self.succeeded[handle], grace=self.rules.overdue_grace)
-        wanted = expected | {key: value for key, value in gauges.items() if value}
-        wrong = differences(numbers, wanted)
+        self._compare(handle, oracle.numbers | gauges, ())
+
+    def _compare(self, handle: str, wanted: Mapping[Key, float], but: Sequence[str]) -> None:
+        found = {key: value for key, value in numbers_of(self._trackers[handle]).items() if key[0] not in but}
+        wrong = differences(found, {key: value for key, value in wanted.items() if value})
         assert not wrong, f"{handle}: found and wanted: {wrong}"
 
 
@@ -141,6 +166,13 @@ def differences(found: dict[Key, float], wanted: dict[Key, float]) -> dict[Key, 
     }
 
 
+GAUGES = (
+    "tasks",
+    "tasks_overdue",
+    "oldest_open_task_timestamp_seconds",
+    "open_runs",
+    "last_call_end_timestamp_seconds",
+)
 _LEFT_OUT = ("agent_", "exporter_", "tasks_reported", "tasks_unreadable")
 """Families that tell of the exporter's own polls."""
 

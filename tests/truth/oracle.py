@@ -160,7 +160,7 @@ class Oracle:
         calls = self._calls[task]
         before = calls.get(self._current.get(task, -1))
         if before is not None and sight.call is not None and self._looks_like(self._sights.get(task), sight):
-            # Two stubs with nothing seen in between: no reader can tell that they are two calls.
+            # A stub, and a record without a start, with nothing seen in between: no reader can tell them apart.
             calls[sight.call.call] = before
         if before is not None and sight.call is not None and _began_after(sight.call, before):
             calls.pop(sight.call.call, None)
@@ -189,7 +189,12 @@ class Oracle:
     @staticmethod
     def _looks_like(before: Sight | None, sight: Sight) -> bool:
         return (
-            before is not None and _is_stub(before) and _is_stub(sight) and sight.retry_attempt <= before.retry_attempt
+            before is not None
+            and _is_stub(before)
+            and sight.call is not None
+            and sight.call.start is None
+            and sight.status in TERMINAL
+            and sight.retry_attempt <= before.retry_attempt
         )
 
     def _settle(self, call: _Attempt, now: float) -> None:
