@@ -53,7 +53,8 @@ class Life:
         self._record = record
         self._call_numbers = call_numbers
         self._random = random
-        self._live_from = live_from
+        # In whole milliseconds, as the agenda keeps time: an earlier moment would come again and again.
+        self._live_from = round(live_from, 3)
         self._undated_until = undated_until
         self._identities = Identities(random)
         self._dialler = Dialler(profile, random)

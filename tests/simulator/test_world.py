@@ -125,3 +125,10 @@ def test_every_event_survives_json() -> None:
     union = truth.Created | truth.Changed | truth.Attempted | truth.Ended | truth.Shown | truth.Hidden
     encoded = msgspec.json.encode(found.truth)
     assert msgspec.json.decode(encoded, type=list[union]) == found.truth
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 0.7774, 0.0004, 0.9996])
+def test_a_world_begins_at_any_fraction_of_a_second(fraction: float) -> None:
+    world = World(seed=7, now=1_795_454_948 + fraction, history=1.0)
+    assert world.now == 1_795_454_948 + fraction
+    assert world.truth
