@@ -4,10 +4,7 @@ The platform shows states, not events: ``observe`` finds the events between two 
 that has not changed yields nothing, so the same page twice, pages that shift, and a poll that is repeated count
 nothing twice.
 
-**Which call is it?** A task shows one call at a time: attempts, retries and redials overwrite each other. ``call_id``
-decides where both looks have one, then the start. Where neither does (stubs, rejected calls), a call that has not
-ended is the same; one that has ended is another if it told more than is told now, if it had ended before the one shown
-now began, or if its task has waited or been retried in between ("left").
+**Which call is it?** ``identity`` tells.
 
 **When is it counted?** When its record is final: it has ended and is enriched with an end time or a duration; or it has
 ended and stayed a stub for the settling time; or another call has taken its place. What is learned later is counted
@@ -20,15 +17,12 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.identity import WAITING, begins_anew, is_same, name, told
 from exporter.tracking.records import NO_AMOUNTS, KnownCall, Record, Seen, digest
 from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
 from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
-WAITING: Final = ("pending", "scheduled", "hold")
-"""In these statuses no call is under way: what the output tells is over, or has never begun."""
-RUNNING: Final = ("processing", "in_progress")
-_TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -147,11 +141,11 @@ def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> t
     before, shown = known.call, task.call
     if shown is None:
         return _hidden(before, task, look, draft), known.past
-    if _name(shown) in known.past:
+    if name(shown) in known.past:
         # An old call shown again: it has been counted.
         return before, known.past
-    if _is_same(before, shown, known, task):
-        before = _left_if(_begins_anew(known, task), before)
+    if is_same(before, shown, known, task):
+        before = _left_if(begins_anew(known, task), before)
         return _left_if(task.status in WAITING, _followed(before, shown, task, look, draft)), known.past
     replaced = _finalised(before, draft)
     counted = replaced.seen & (Seen.COUNTED | Seen.CLOSED)
@@ -173,53 +167,6 @@ def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft
     return _left_if(task.status in WAITING, call)
 
 
-def _name(call: Call) -> int:
-    return KnownCall(id=digest(call.id) if call.id else 0, start=call.start).name
-
-
-def _told(call: Call) -> Seen:
-    """Which of its names an output tells."""
-    return (Seen.TOLD_ID if call.id else Seen(0)) | (Seen.TOLD_START if call.start is not None else Seen(0))
-
-
-def _is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
-    """Whether the shown call is the one known before: see "Which call is it?" above."""
-    if before.id and shown.id:
-        return before.id == digest(shown.id)
-    if not before.seen & Seen.ENDED:
-        return True
-    if before.start is not None and shown.start is not None:
-        return before.start == shown.start
-    if before.ended is not None and shown.start is not None:
-        if shown.start > before.ended:
-            return False
-        if known.status not in RUNNING:
-            # No call was under way at the last look, so what began before it is no later call.
-            return True
-    if before.seen & _TOLD & ~_told(shown):
-        # A full record does not turn into one that tells less.
-        return False
-    risen = task.retry_attempt - known.retry_attempt
-    left = bool(before.seen & Seen.LEFT)
-    if task.status in WAITING:
-        # What a retry leaves behind is the known call, unless that one had been left behind before: by an earlier
-        # retry, or by completing its task, which is dialled again without one. A restart begins again at 0.
-        if risen == 1:
-            return not left and known.status != "completed"
-        return risen == 0 or task.retry_attempt == 0
-    if not left and not _begins_anew(known, task):
-        return True
-    return task.status not in TERMINAL_STATUSES and before.digest == shown.digest
-
-
-def _begins_anew(known: Record, task: Task) -> bool:
-    """Whether another attempt has begun since the last look although the task was not seen waiting."""
-    if task.status in WAITING:
-        return False
-    reopened = known.status in TERMINAL_STATUSES and task.status not in TERMINAL_STATUSES
-    return reopened or task.retry_attempt > known.retry_attempt
-
-
 def _left_if(left: bool, call: KnownCall) -> KnownCall:
     """The call, marked as left behind where it has ended and its task waits or begins anew."""
     if not left or not call.seen & Seen.ENDED or call.seen & Seen.LEFT:
@@ -238,7 +185,7 @@ def _enriched(call: Call) -> bool:
 
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
-    seen = Seen(before.seen) & ~_TOLD | _told(shown)
+    seen = Seen(before.seen) & ~(Seen.TOLD_ID | Seen.TOLD_START) | told(shown)
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED

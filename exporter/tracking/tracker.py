@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.ledger import RUNNING, WAITING, Look, observe
+from exporter.tracking.identity import RUNNING, WAITING
+from exporter.tracking.ledger import Look, observe
 from exporter.tracking.poll import Reading, Source
 from exporter.tracking.records import Record, digest
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
