@@ -52,7 +52,7 @@ def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Recor
         failure_count=task.failure_count,
         created=known.created if known and known.created is not None else task.created,
         scheduled=task.scheduled if is_open or not started else None,
-        changed=task.changed if is_open else None,
+        changed=task.changed,
         entered=_entered(known, task, look) if is_open else None,
         run=digest(task.run) if is_open and task.run else 0,
         odd=_count_odd(known, task, look, draft),

@@ -96,7 +96,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: float | None = None
     """``scheduled_timestamp`` as last shown; kept while the task is open or its first start is not known."""
     changed: float | None = None
-    """``last_status_change`` as last shown; kept while the task is open."""
+    """``last_status_change`` as last shown: tells whether the next change has moved it."""
     entered: float | None = None
     """Since when it has its status, as far as known; kept while the task is open."""
     run: int = 0

@@ -63,6 +63,14 @@ def test_a_restarted_run_finishes_in_its_own_attempt() -> None:
     assert story.numbers[("task_retry_attempts", "call", "0.0")] == 1
 
 
+def test_a_restarted_task_has_not_been_at_work_since_before_it_failed() -> None:
+    story = Story().tell(
+        task("processing", changed=START), task("failed", changed=START), task("processing", changed=START)
+    )
+    assert story.record is not None
+    assert story.record.entered == story.now
+
+
 def test_a_call_is_counted_when_it_is_enriched() -> None:
     story = Story().tell(task("in_progress", live("A")), task("completed", stub()))
     assert story.count("calls") == 0
