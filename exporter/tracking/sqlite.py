@@ -105,7 +105,7 @@ class SqliteStorage:
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, OSError, OverflowError, UnicodeError, msgspec.MsgspecError) as error:
             raise StorageError(f"{self._name}: {error}") from error
 
     @property
@@ -116,25 +116,29 @@ class SqliteStorage:
         if self._path is not None:
             self._lock = _locked(self._path)
         self._database = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False)
+        is_new = self._is_new()
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
-        self._prepare()
+        if is_new:
+            self._create()
         self._agents = dict(self._database.execute("SELECT handle, id FROM agents"))
         (self.created,) = self._database.execute("SELECT created FROM state").fetchone()
 
-    def _prepare(self) -> None:
+    def _is_new(self) -> bool:
+        """Raises ``StorageError`` where the file is not ours, before anything in it is changed."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
-            self._create()
-        elif application != _APPLICATION_ID:
+            return True
+        if application != _APPLICATION_ID:
             raise StorageError(f"{self._name} is a database of another program; name another file in state.path")
-        elif version != _VERSION:
+        if version != _VERSION:
             raise StorageError(
                 f"{self._name} has version {version}, this exporter reads version {_VERSION}; "
                 "run the exporter that wrote it, or name another file in state.path"
             )
+        return False
 
     def _create(self) -> None:
         with self._transaction():
@@ -221,7 +225,8 @@ class SqliteStorage:
 def _locked(path: Path) -> IO[str]:
     """The lock beside the state, held until it is closed or the process is gone, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    real = path.resolve()  # one lock, by whichever link the file is found
+    lock = real.with_name(real.name + ".lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
