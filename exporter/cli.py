@@ -14,8 +14,9 @@ import click
 
 from exporter import __version__, console, demo, logs, service
 from exporter.config import Config, ConfigError, load
-from exporter.progress import display
+from exporter.progress import opened
 from exporter.simulator.faults import Faults
+from exporter.tracking.fleet import Log
 from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import UnpodError
 from exporter.web.listen import Address, ListenError, parse_listen_address
@@ -36,6 +37,16 @@ class _Listen(click.ParamType[Address]):
             return value
         try:
             return parse_listen_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Path(click.ParamType[str]):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return service.Web(listen=(), telemetry_path=value).telemetry_path
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -76,7 +87,7 @@ def main() -> None:
 @main.command()
 @_config_file
 @_listen(":10130")
-@_option("web.telemetry-path", default="/metrics", help="Where the metrics are.")
+@_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
 @_state_path
 @_log_level
 @_log_format
@@ -89,10 +100,10 @@ def run(
     log_format: logs.Format,
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
-    log = logs.configure(log_level, log_format)()
-    web = service.Web(listen=web_listen_address, telemetry_path=web_telemetry_path)
     config = _loaded(config_file, state_path)
-    _finish(service.run(config, web, log, display(log, time.monotonic)))
+    log, display = opened(log_level, log_format, time.monotonic)
+    web = service.Web(listen=web_listen_address, telemetry_path=web_telemetry_path)
+    _finish(service.run(config, web, log, display), log)
 
 
 @main.command()
@@ -109,9 +120,9 @@ def check(config_file: Path | None) -> None:
 @_log_format
 def once(config_file: Path | None, state_path: str | None, log_level: logs.Level, log_format: logs.Format) -> None:
     """Polls every agent once and prints the metrics."""
-    log = logs.configure(log_level, log_format)()
     config = _loaded(config_file, state_path)
-    text, outcomes = _finish(service.poll_once(config, log, display(log, time.monotonic)))
+    log, display = opened(log_level, log_format, time.monotonic)
+    text, outcomes = _finish(service.poll_once(config, log, display), log)
     click.echo(text, nl=False)
     if any(outcome.error is not None for outcome in outcomes.values()):
         sys.exit(1)
@@ -135,8 +146,8 @@ def demonstrate(
     web_listen_address: tuple[Address, ...], log_level: logs.Level, log_format: logs.Format, seed: int
 ) -> None:
     """A made-up platform and the exporter together: no account, no settings."""
-    log = logs.configure(log_level, log_format)()
-    _finish(demo.run(web_listen_address, log, display(log, time.monotonic), seed=seed, say=click.echo))
+    log, display = opened(log_level, log_format, time.monotonic)
+    _finish(demo.run(web_listen_address, log, display, seed=seed, say=click.echo), log)
 
 
 @main.command()
@@ -165,14 +176,23 @@ def _loaded(file: Path | None, state_path: str | None) -> Config:
         _fail(error)
 
 
-def _finish(work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``; what a person can mend ends the program with a line that says what."""
+def _finish(work: Coroutine[Any, Any, T], log: Log | None = None) -> T:
+    """The result of ``work``; what a person can mend ends the program with a line that says what.
+
+    The line goes to ``log``, so that whoever reads the log can read it too; None: to standard error as it is.
+    """
     try:
         return asyncio.run(work)
     except _EXPECTED as error:
-        _fail(error)
+        _fail(error, log)
+    except Exception as error:
+        click.echo(console.of_defect(error), err=True)
+        sys.exit(1)
 
 
-def _fail(error: Exception) -> NoReturn:
-    click.echo(str(error), err=True)
+def _fail(error: Exception, log: Log | None = None) -> NoReturn:
+    if log is None:
+        click.echo(str(error), err=True)
+    else:
+        log.error("failed", error=str(error))
     sys.exit(1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
 
 from exporter.config import Config
 from exporter.service import Readable
@@ -24,10 +27,37 @@ def of_agents(found: Sequence[Readable]) -> str:
     """A table of the agents that the token can see."""
     header = ("HANDLE", "NAME", "TYPE", "TASKS", "READABLE")
     rows = [header, *(_row(one) for one in sorted(found, key=lambda one: one.agent.handle))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(_padded, row, widths)).rstrip() for row in rows)
+
+
+def of_defect(error: Exception) -> str:
+    """Where a defect of the exporter showed, without messages: those may hold a piece of an answer."""
+    places = (
+        "".join([*traceback.format_tb(one.__traceback__), f"{type(one).__module__}.{type(one).__qualname__}"])
+        for one in _leaves(error)
+    )
+    return "\n".join(("a defect of unpod-exporter stopped it; a report of it is welcome:", *places))
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
 
 
 def _row(one: Readable) -> tuple[str, ...]:
     readable = "yes" if one.error is None else f"no: {one.error}"
-    return (one.agent.handle, one.agent.name, one.agent.type, "-" if one.tasks is None else str(one.tasks), readable)
+    tasks = "-" if one.tasks is None else str(one.tasks)
+    return tuple(map(_shown, (one.agent.handle, one.agent.name, one.agent.type, tasks, readable)))
+
+
+def _shown(text: str) -> str:
+    """A word of the platform as a terminal may have it: on one line, and without commands to the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

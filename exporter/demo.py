@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 
 from exporter.config import Api, Config, Polling, Secret, State
 from exporter.progress import Display
-from exporter.service import Web
+from exporter.service import Web, stop_signals
 from exporter.service import run as run_exporter
 from exporter.simulator.faults import Faults
 from exporter.simulator.profiles import DEFAULT_PROFILES, Profile, profiles
 from exporter.simulator.runner import serve
 from exporter.simulator.world import World
 from exporter.tracking.fleet import Log
-from exporter.web.listen import Address
+from exporter.web.listen import Address, ListenError
 
 Say = Callable[[str], None]
 _TOKEN = "demo-token"  # noqa: S105 - of the made-up platform
@@ -31,16 +31,24 @@ def profiles_for(agents: int | None, tasks: int | None) -> Sequence[Profile]:
 
 async def run(listen: tuple[Address, ...], log: Log, display: Display, *, seed: int, say: Say) -> None:
     """The made-up platform and the exporter until they are stopped. Raises ``ListenError``."""
+    stop = stop_signals()
     world = World(seed=seed, now=time.time(), agents=DEFAULT_PROFILES)
     async with serve(world, clock=time.time, token=_TOKEN, org=_ORGANISATION) as platform:
-        say(_where_to_look(listen[0], platform))
-        await run_exporter(_config(platform), Web(listen=listen), log, display)
+
+        def listening(bound: Sequence[Address]) -> None:
+            say(_where_to_look(bound[0], platform))
+
+        await run_exporter(_config(platform), Web(listen=listen), log, display, stop=stop, listening=listening)
 
 
 async def simulate(
     listen: Address, agents: Sequence[Profile], faults: Faults, *, speed: float, seed: int, say: Say
 ) -> None:
-    """The made-up platform alone, its time running ``speed`` times as fast from now on, until it is stopped."""
+    """The made-up platform alone, its time running ``speed`` times as fast from now on, until it is stopped.
+
+    Raises ``ListenError``.
+    """
+    stop = stop_signals()
     begin, started = time.time(), time.monotonic()
 
     def clock() -> float:
@@ -48,15 +56,14 @@ async def simulate(
 
     world = World(seed=seed, now=begin, agents=agents)
     host = listen.host or "0.0.0.0"  # noqa: S104 - asked for by an address without a host
-    async with serve(
-        world, clock=clock, host=host, port=listen.port, token=_TOKEN, org=_ORGANISATION, faults=faults
-    ) as platform:
-        say(
-            f"A made-up platform with {len(world.handles)} agents at {platform}\n"
-            f"  export UNPOD_BASE_URL={platform} UNPOD_API_TOKEN={_TOKEN} UNPOD_ORG_HANDLE={_ORGANISATION}\n"
-            f"  what really happened: {platform}/_truth"
-        )
-        await asyncio.Event().wait()
+    try:
+        async with serve(
+            world, clock=clock, host=host, port=listen.port, token=_TOKEN, org=_ORGANISATION, faults=faults
+        ) as platform:
+            say(_how_to_use(platform, len(world.handles)))
+            await stop.wait()
+    except OSError as error:
+        raise ListenError(f"cannot listen on {listen}: {os.strerror(error.errno or 0)}") from error
 
 
 def _config(platform: str) -> Config:
@@ -68,9 +75,18 @@ def _config(platform: str) -> Config:
     )
 
 
-def _where_to_look(listen: Address, platform: str) -> str:
-    host = f"[{listen.host}]" if listen.host and ":" in listen.host else listen.host or "localhost"
-    exporter = f"http://{host}:{listen.port}"
+def _how_to_use(platform: str, agents: int) -> str:
+    return (
+        f"A made-up platform with {agents} agent{'' if agents == 1 else 's'} at {platform}\n"
+        f"  export UNPOD_BASE_URL={platform} UNPOD_API_TOKEN={_TOKEN} UNPOD_ORG_HANDLE={_ORGANISATION}\n"
+        f"  what really happened: {platform}/_truth\n"
+        f"Stop with Ctrl-C."
+    )
+
+
+def _where_to_look(bound: Address, platform: str) -> str:
+    anywhere = bound.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    exporter = f"http://{bound._replace(host='localhost') if anywhere else bound}"
     return (
         f"A made-up Unpod platform, and the exporter beside it:\n"
         f"  status page  {exporter}/\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import Final, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from exporter import logs
 from exporter.tracking.fleet import Log
 
 _PAUSE: Final = 10.0
@@ -18,7 +20,7 @@ _PAUSE: Final = 10.0
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """Is told how much of an agent's history has been read, from 0 to 1."""
+    """Is told how much of an agent's history has been read: from 0 to 1, and 1 whenever all of it has."""
 
     def __call__(self, agent: str, ratio: float) -> None: ...
 
@@ -38,6 +40,9 @@ class Lines:
         return None
 
     def __call__(self, agent: str, ratio: float) -> None:
+        if ratio >= 1.0:
+            self._told.pop(agent, None)
+            return
         now = self._elapsed()
         if now - self._told.setdefault(agent, now) >= _PAUSE:
             self._told[agent] = now
@@ -45,16 +50,18 @@ class Lines:
 
 
 class Bars:
-    """A bar for each agent whose history is being read, on standard error."""
+    """A bar on a terminal for each agent whose history is being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("reading history of {task.description}"),
+            TextColumn("reading history of {task.fields[agent]}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            # What a command prints goes to standard output, bar or not.
+            redirect_stdout=False,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -65,16 +72,37 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, agent: str, ratio: float) -> None:
+        if ratio >= 1.0:
+            self._end(agent)
+            return
         if agent not in self._tasks:
             self._progress.start()
-            self._tasks[agent] = self._progress.add_task(agent, total=1.0)
+            self._tasks[agent] = self._progress.add_task("", total=1.0, agent=agent)
         self._progress.update(self._tasks[agent], completed=ratio)
-        if ratio >= 1.0:
+
+    def _end(self, agent: str) -> None:
+        if agent in self._tasks:
             self._progress.remove_task(self._tasks.pop(agent))
-        if not self._tasks:
-            self._progress.stop()
+            if not self._tasks:
+                self._progress.stop()
 
 
-def display(log: Log, elapsed: Callable[[], float]) -> Display:
-    """Bars where a person watches a terminal, log lines elsewhere."""
-    return Bars() if sys.stderr.isatty() else Lines(log, elapsed)
+class _Above(io.StringIO):
+    """Standard error above the bars: a line that was written past them would tear them apart."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def write(self, text: str) -> int:
+        self._console.out(text.removesuffix("\n"), highlight=False)
+        return len(text)
+
+
+def opened(level: logs.Level, form: logs.Format, elapsed: Callable[[], float]) -> tuple[Log, Display]:
+    """The log, and what shows progress beside it, both on standard error: bars where a person watches a terminal."""
+    console = Console(stderr=True)
+    if not sys.stderr.isatty() or console.is_dumb_terminal:
+        log = logs.configure(level, form)()
+        return log, Lines(log, elapsed)
+    return logs.configure(level, form, _Above(console))(), Bars(console)

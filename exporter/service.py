@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
 from exporter import __version__
-from exporter.config import Config
+from exporter.config import ALL, Config
+from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
 from exporter.exposition.lines import Format
 from exporter.exposition.render import Board
@@ -20,6 +21,7 @@ from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.progress import Display
 from exporter.tracking.fleet import Fleet, Log, Named, Plan
+from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
@@ -32,6 +34,20 @@ from exporter.web.pages import AgentStatus, Pages, Status
 from exporter.web.server import create_app
 
 USER_AGENT: Final = f"unpod-exporter/{__version__}"
+_NEARLY: Final = 0.999
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """The time of all parts."""
+
+    now: Callable[[], float] = time.time
+    """Unix seconds."""
+    elapsed: Callable[[], float] = time.monotonic
+    """Seconds that never jump."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+REAL: Final = Clock()
 
 
 class Readable(msgspec.Struct, frozen=True):
@@ -47,26 +63,32 @@ class Readable(msgspec.Struct, frozen=True):
 class Exporter:
     """The parts, wired. Made by ``assembled``."""
 
-    def __init__(self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry) -> None:
-        self._families = catalog.families(_shown(config))
-        self._started = time.time()
-        self.storage = storage
-        self.telemetry = telemetry
-        self.board = Board(self._families)
-        self.scrape = Scrape(self.board, telemetry, clock=time.time, timer=time.perf_counter)
+    def __init__(
+        self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        self._now = clock.now
+        self._started = clock.now()
+        self._board = Board(catalog.families(_shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
+        self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
         rules = _rules(config)
 
         def track(agent: str) -> Tracker:
             return Tracker(
-                agent, client, storage, rules, now=time.time, elapsed=time.monotonic, progressed=self._progressed
+                agent, client, storage, rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
             )
 
         async def listed() -> Iterable[Agent]:
             return (await client.agents()).agents
 
         self.fleet = Fleet(
-            _plan(config), track=track, listed=listed, publish=self.board.publish, log=log, now=time.time
+            _plan(config),
+            track=track,
+            listed=listed,
+            publish=self._publish,
+            log=log,
+            now=clock.now,
+            sleep=clock.sleep,
         )
 
     def shows_progress(self, display: Display) -> None:
@@ -76,7 +98,7 @@ class Exporter:
     def status(self) -> Status:
         """What the status page shows."""
         agents = tuple(self._agent_status(handle, tracker) for handle, tracker in self.fleet.trackers.items())
-        return Status(version=__version__, started=self._started, now=time.time(), agents=agents)
+        return Status(version=__version__, started=self._started, now=self._now(), agents=agents)
 
     def text(self) -> str:
         """All metrics as Prometheus text."""
@@ -98,8 +120,14 @@ class Exporter:
         )
 
     def _progressed(self, agent: str, ratio: float) -> None:
-        self._display(agent, ratio)
+        # Pages may hold as much as the platform counts before the reading is known to be complete.
+        self._display(agent, min(ratio, _NEARLY))
         self.fleet.show(agent)
+
+    def _publish(self, report: Report) -> None:
+        self._board.publish(report)
+        if self.fleet.trackers[report.agent].history_ratio == 1.0:
+            self._display(report.agent, 1.0)
 
 
 def _state_in_words(tracker: Tracker) -> str:
@@ -116,17 +144,25 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Address, ...]
     telemetry_path: str = "/metrics"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where the path cannot be that of the metrics."""
+        create_app(Pages(metrics=_nothing, ready=_nothing, status=_nothing, telemetry_path=self.telemetry_path))
+
+
+def _nothing(*_: object) -> NoReturn:
+    raise NotImplementedError
+
 
 @asynccontextmanager
 async def serving(
-    config: Config, web: Web, log: Log, display: Display
+    config: Config, web: Web, log: Log, display: Display, clock: Clock = REAL
 ) -> AsyncIterator[tuple[Exporter, tuple[Address, ...]]]:
     """The exporter, polling and answering; with the addresses that it is bound to.
 
     Raises what ``assembled`` raises, ``ListenError`` where an address cannot be had, and as an exception group
     whatever ends the polling.
     """
-    async with assembled(config, log) as exporter:
+    async with assembled(config, log, clock) as exporter:
         pages = Pages(
             metrics=exporter.scrape,
             ready=exporter.fleet.waits_for,
@@ -143,47 +179,87 @@ async def serving(
                     polling.cancel()
 
 
-async def run(config: Config, web: Web, log: Log, display: Display) -> None:
-    """Serves until SIGTERM or SIGINT. Raises what ``serving`` raises."""
-    log.info("starting", version=__version__, config=config.source, agents=len(config.agents))
-    stopped = asyncio.Event()
+def stop_signals() -> asyncio.Event:
+    """What SIGTERM and SIGINT set from now on, instead of ending the process where it stands."""
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with serving(config, web, log, display):
-        await stopped.wait()
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def run(
+    config: Config,
+    web: Web,
+    log: Log,
+    display: Display,
+    *,
+    stop: asyncio.Event | None = None,
+    listening: Callable[[tuple[Address, ...]], None] = lambda addresses: None,
+) -> None:
+    """Serves until ``stop`` is set (None: until SIGTERM or SIGINT). ``listening`` is told the addresses.
+
+    Raises what ``serving`` raises.
+    """
+    stop = stop or stop_signals()
+    log.info(
+        "starting",
+        version=__version__,
+        config=config.source,
+        platform=config.api.base_url,
+        agents=len(config.agents),
+        discovery=config.discovery.enabled,
+        state=_state_named(config),
+    )
+    async with serving(config, web, log, display) as (_, bound):
+        listening(bound)
+        await stop.wait()
         log.info("stopping")
     log.info("stopped")
 
 
 @asynccontextmanager
-async def assembled(config: Config, log: Log) -> AsyncIterator[Exporter]:
+async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncIterator[Exporter]:
     """The exporter with its state open and what is known shown, not polling yet.
 
     Raises ``StorageError`` where the state cannot be used, ``Unauthorized`` where the token can be none.
     """
-    started = time.time()
+    started = clock.now()
     telemetry = Telemetry(catalog.families(_shown(config)), version=__version__, started=started)
     telemetry.config_loaded(True, started)
-    storage = await SqliteStorage.open(config.state.path, committed=telemetry.committed)
+    storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed)
     try:
         telemetry.state(storage.size, storage.created)
         if storage.created >= started:
-            log.info(
-                "new state begun", path=str(config.state.path or "memory"), backfill_seconds=config.polling.backfill
-            )
-        async with connected(config, telemetry) as client:
-            exporter = Exporter(config, log, client, storage, telemetry)
+            log.info("new state begun", state=_state_named(config), backfill=_backfill_in_words(config))
+        async with connected(config, telemetry, clock) as client:
+            exporter = Exporter(config, log, client, storage, telemetry, clock)
             await exporter.fleet.resume(await storage.agents())
             yield exporter
     finally:
         await storage.close()
 
 
+def _state_named(config: Config) -> str:
+    return str(config.state.path or "memory")
+
+
+def _backfill_in_words(config: Config) -> str:
+    backfill = config.polling.backfill
+    return {ALL: "all", 0.0: "none"}.get(backfill) or format_duration(backfill)
+
+
 @asynccontextmanager
-async def connected(config: Config, telemetry: Telemetry | None = None) -> AsyncIterator[Client]:
+async def connected(config: Config, telemetry: Telemetry | None = None, clock: Clock = REAL) -> AsyncIterator[Client]:
     """A client of the platform. Raises ``Unauthorized`` where the token can be none."""
-    async with Client(_settings(config), _token(config), observer=telemetry) as client:
+    async with Client(
+        _settings(config),
+        _token(config),
+        observer=telemetry,
+        clock=clock.now,
+        monotonic=clock.elapsed,
+        sleep=clock.sleep,
+    ) as client:
         yield client
 
 
@@ -195,9 +271,11 @@ async def all_readable(config: Config) -> list[Readable]:
 
 async def _readable(client: Client, agent: Agent) -> Readable:
     try:
-        return Readable(agent, (await client.tasks(agent.handle, page=1, page_size=1)).total)
+        page = await client.tasks(agent.handle, page=1, page_size=1)
     except UnpodError as error:
         return Readable(agent, None, error)
+    # A platform that knows no paging answers with all tasks, perhaps without counting them.
+    return Readable(agent, page.received if page.whole else page.total)
 
 
 async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, Mapping[str, Outcome]]:
