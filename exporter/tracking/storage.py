@@ -35,7 +35,7 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     read_from: float | None = None
     """Tasks created before this are not read; None: all are."""
     newest: float | None = None
-    """The newest ``created`` seen."""
+    """The newest ``created`` seen that did not lie in the future."""
     last_success: float | None = None
     last_call_end: float | None = None
     reported: int | None = None

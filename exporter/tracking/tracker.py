@@ -217,20 +217,23 @@ class Tracker:
         return Book(since=now, count_from=count_from)
 
     async def _adopted(self, loaded: Loaded) -> Loaded:
-        """What was loaded, made to fit the limits in force: histograms in other buckets begin anew."""
+        """What was loaded, made to fit the limits in force: histograms in other buckets begin anew, and so do families
+        that were not counted of late."""
         limits, book, now = self._rules.limits, loaded.book, self._now()
         outgrown = {name for name, bounds in book.bounds.items() if limits.buckets.get(name) != bounds}
         begun = {name for name in limits.capped if book.bounds and name not in book.capped}
+        renewed = outgrown | begun
         book = msgspec.structs.replace(
             book,
-            began={**book.began, **dict.fromkeys(outgrown | begun, now)},
+            began={**book.began, **dict.fromkeys(renewed, now)},
             bounds=limits.buckets,
             capped=limits.capped,
         )
-        if outgrown:
-            dropped = [key for key in loaded.numbers if key[0] in outgrown]
+        if renewed:
+            dropped = [key for key in loaded.numbers if key[0] in renewed]
             await self._storage.commit(self.agent, Commit(book=book, dropped=dropped))
-        return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, outgrown))
+        young = {key: record for key, record in loaded.open.items() if _is_read(record.created, book.read_from)}
+        return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, renewed), open=young)
 
     def _measure(self, state: Loaded) -> None:
         """Takes the gauges that depend on the time."""
@@ -278,6 +281,11 @@ def _waits_since(record: Record) -> float | None:
     return record.created
 
 
+def _is_read(created: float | None, read_from: float | None) -> bool:
+    """Whether a task lies in the history that is read."""
+    return read_from is None or created is None or created >= read_from
+
+
 class _Entry:
     """What one poll enters into the state of an agent."""
 
@@ -320,7 +328,7 @@ class _Entry:
         """Looks at every task of a page."""
         self.pages += 1
         self.tasks += len(page.tasks)
-        wanted = {digest(task.id): task for task in page.tasks if self._is_read(task)}
+        wanted = {digest(task.id): task for task in page.tasks if _is_read(task.created, self._read_from)}
         known = await self._storage.records(self._agent, wanted.keys() - self._records.keys())
         for key, task in wanted.items():
             before = self._records.get(key) or known.get(key)
@@ -335,7 +343,8 @@ class _Entry:
                 self._fresh.add(key)
             if after != before:
                 self._enter(key, after)
-            if task.created is not None:
+            # A clock that is wrong in one task must not make history of those that are to come.
+            if task.created is not None and task.created <= now:
                 self._newest = max(task.created, self._newest or task.created)
 
     def _enter(self, key: int, record: Record) -> None:
@@ -351,7 +360,13 @@ class _Entry:
         state = self._state
         numbers = plus(state.numbers, added)
         ends = [end for end in (state.book.last_call_end, self._draft.last_call_end) if end is not None]
-        changes = {"complete": complete, "newest": self._newest, "last_call_end": max(ends, default=None), **book}
+        changes = {
+            "complete": complete,
+            "read_from": self._read_from,
+            "newest": self._newest,
+            "last_call_end": max(ends, default=None),
+            **book,
+        }
         after = msgspec.structs.replace(
             state,
             book=msgspec.structs.replace(state.book, **changes),
@@ -375,14 +390,10 @@ class _Entry:
         return await self.commit(
             complete=True,
             count_from=self._history_ends(),
-            read_from=self._read_from,
             last_success=now,
             reported=reading.total,
             unreadable=reading.unreadable,
         )
-
-    def _is_read(self, task: Task) -> bool:
-        return self._read_from is None or task.created is None or task.created >= self._read_from
 
     def _is_history(self, task: Task) -> bool:
         count_from = self._state.book.count_from
