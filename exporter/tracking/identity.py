@@ -4,9 +4,10 @@ A task shows one call at a time: attempts, retries and redials overwrite each ot
 ``call_id``, but stubs, rejected calls and some native calls have none, and some no start either. So evidence is heard
 in order, the strongest first, and the first that tells decides:
 
-1. both ids; 2. a call that has not ended is still the same; 3. both starts; 4. a start against the moment when the
-known call had ended; 5. a record that told more than is told now has been overwritten; 6. for a task that waits, whose
-attempt a retry leaves behind; 7. otherwise another attempt must have begun, and shown something new, for another call.
+1. both ids; 2. a call that has not ended is still the same; 3. both starts; 4. what has ended does not go on; 5. a
+start against the moment when the known call had ended; 6. a record that told more than is told now has been overwritten;
+7. for a task that waits, whose attempt a retry leaves behind; 8. otherwise another attempt must have begun, and shown
+something new, for another call.
 """
 
 from __future__ import annotations
@@ -83,6 +84,11 @@ def _starts(sight: Sight) -> bool | None:
     return sight.before.start == sight.shown.start
 
 
+def _going_on(sight: Sight) -> bool | None:
+    another = sight.task.status in RUNNING and not sight.shown.over and sight.before.digest != sight.shown.digest
+    return False if another else None
+
+
 def _moments(sight: Sight) -> bool | None:
     ended, start = sight.before.ended, sight.shown.start
     if ended is None or start is None:
@@ -117,6 +123,7 @@ _EVIDENCE: Final[tuple[Callable[[Sight], bool | None], ...]] = (
     _ids,
     _goes_on,
     _starts,
+    _going_on,
     _moments,
     _fullness,
     _left_behind,

@@ -179,6 +179,12 @@ def test_a_call_that_began_after_a_nameless_one_had_ended_is_another() -> None:
     assert story.count("calls") == 2
 
 
+def test_a_call_under_way_is_another_than_the_one_that_had_ended_before_it_was_dialled() -> None:
+    story = Story().tell(task("in_progress", stub("voicemail")), task("in_progress", live("B", start=START)))
+    assert story.count("calls", "unknown", "voicemail") == 1
+    assert story.count("task_start_delay_seconds") == 0
+
+
 def test_a_stub_in_place_of_a_full_record_is_another_call() -> None:
     story = Story().tell(task("completed", ended("A")), task("completed", stub("voicemail")))
     story.look(task("completed", ended("B", start=START + 90)))
