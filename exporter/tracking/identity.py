@@ -5,7 +5,7 @@ A task shows one call at a time: attempts, retries and redials overwrite each ot
 in order, the strongest first, and the first that tells decides:
 
 1. both ids; 2. a call that has not ended is still the same; 3. both starts; 4. what has ended does not go on; 5. a
-start against the moment when the known call had ended; 6. a record that told more than is told now has been overwritten;
+start against the moment when it had ended; 6. a record that told more than is told now has been overwritten;
 7. for a task that waits, whose attempt a retry leaves behind; 8. otherwise another attempt must have begun, and shown
 something new, for another call.
 """
