@@ -126,7 +126,7 @@ class Exporter:
 
     def _publish(self, report: Report) -> None:
         self._board.publish(report)
-        if self.fleet.trackers[report.agent].history_ratio == 1.0:
+        if self.fleet.trackers[report.agent].tracked is not None:
             self._display(report.agent, 1.0)
 
 

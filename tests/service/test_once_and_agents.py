@@ -1,0 +1,146 @@
+"""The commands that ask once and end: `once` and `agents`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from exporter import console
+from exporter.service import Readable
+from exporter.simulator.world import World
+from exporter.unpod.facts import Agent
+from tests.service.running import (
+    SALES,
+    START,
+    SUPPORT,
+    Platform,
+    counts_of,
+    logfmt,
+    platform,
+    ran,
+    samples,
+    total,
+    written,
+)
+
+CLOSED = msgspec.structs.replace(SUPPORT, handle="closed", no_access=True)
+
+
+async def once(folder: Path, made: Platform, *flags: str, **sections: Any) -> Any:
+    written(folder, made.settings(**sections))
+    return await ran(folder, "once", "--state.path", "state.db", *flags)
+
+
+async def test_once_prints_the_metrics_and_tells_what_happened_beside_them(tmp_path: Path) -> None:
+    async with platform() as made:
+        told = await once(tmp_path, made)
+        tasks = {handle: made.world.tasks(handle).count for handle in made.world.handles}
+    assert told.code == 0
+    shown = samples(told.out)
+    assert total(shown, "unpod_tasks_created_total") == sum(tasks.values())
+    events = [logfmt(line) for line in told.err.splitlines()]
+    read = {event["agent"]: int(event["new"]) for event in events if event["msg"] == "history read"}
+    assert read == tasks
+
+
+async def test_once_goes_on_from_the_state_and_counts_nothing_twice(tmp_path: Path) -> None:
+    async with platform() as made:
+        first, second = [samples((await once(tmp_path, made)).out) for _ in range(2)]
+        for family in ("unpod_tasks_created_total", "unpod_calls_total", "unpod_task_transitions_total"):
+            assert counts_of(first, family) == counts_of(second, family) != {}
+
+
+async def test_once_prints_what_it_has_and_fails_when_a_poll_failed(tmp_path: Path) -> None:
+    async with platform() as made:
+        made.fails("bad_gateway", agent=SALES.handle)
+        told = await once(tmp_path, made)
+    assert told.code == 1
+    shown = samples(told.out)
+    assert shown[f'unpod_agent_up{{agent="{SALES.handle}"}}'] == 0
+    assert shown[f'unpod_agent_poll_failures_total{{agent="{SALES.handle}",reason="server_error"}}'] == 1
+    assert shown[f'unpod_agent_up{{agent="{SUPPORT.handle}"}}'] == 1
+    (failed,) = [event for event in map(logfmt, told.err.splitlines()) if event["msg"] == "poll failed"]
+    assert (failed["level"], failed["agent"], failed["reason"]) == ("warn", SALES.handle, "server_error")
+
+
+@pytest.mark.parametrize("command", ["once", "agents"])
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"UNPOD_API_TOKEN": "wrong"}, "answered HTTP 401: the API token is missing, wrong or revoked"),
+        ({"UNPOD_BASE_URL": "http://127.0.0.1:1"}, "cannot connect (Connection refused)"),
+        ({"UNPOD_ORG_HANDLE": ""}, "answered HTTP 400"),
+        ({"UNPOD_ORG_HANDLE": "strangers"}, "answered HTTP 404"),
+    ],
+    ids=["a bad token", "no platform", "no organisation", "another organisation"],
+)
+async def test_a_platform_that_refuses_is_one_readable_line(
+    tmp_path: Path, command: str, environ: dict[str, str], said: str
+) -> None:
+    flags = ("--state.path", "memory", "--log.level", "warn") if command == "once" else ()
+    async with platform(SALES) as made:
+        told = await ran(tmp_path, command, *flags, environ={**made.environ(), **environ})
+    assert (told.code, told.out) == (1, "")
+    line = logfmt(told.complaint)["error"] if command == "once" else told.complaint
+    assert said in line
+
+
+async def test_agents_are_listed_with_what_can_be_read_of_them(tmp_path: Path) -> None:
+    async with platform(SALES, SUPPORT, CLOSED) as made:
+        told = await ran(tmp_path, "agents", environ=made.environ())
+        counts = {handle: made.world.tasks(handle).count for handle in made.world.handles}
+    assert (told.code, told.err) == (0, "")
+    header, closed, sales, support = told.out.splitlines()
+    assert header.split() == ["HANDLE", "NAME", "TYPE", "TASKS", "READABLE"]
+    assert closed.split()[0] == "closed"
+    assert "HTTP 206" in closed[header.index("READABLE") :]
+    for line, profile in ((sales, SALES), (support, SUPPORT)):
+        assert line.split("  ")[0] == profile.handle
+        assert line[header.index("NAME") :].startswith(profile.name)
+        assert line[header.index("TASKS") :].split() == [str(counts[profile.handle]), "yes"]
+
+
+async def test_agents_tells_how_many_tasks_a_platform_without_paging_has(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        made.fails("ignore_paging", count=False)
+        told = await ran(tmp_path, "agents", environ=made.environ())
+        assert told.out.split()[-2:] == [str(made.world.tasks(SALES.handle).count), "yes"]
+
+
+async def test_agents_without_any_shows_an_empty_table(tmp_path: Path) -> None:
+    hidden = msgspec.structs.replace(SALES, state="draft")
+    async with platform(world=World(seed=1, now=START, agents=[hidden], history=0.1)) as made:
+        told = await ran(tmp_path, "agents", environ=made.environ())
+    assert (told.code, told.out.split()) == (0, ["HANDLE", "NAME", "TYPE", "TASKS", "READABLE"])
+
+
+def test_a_name_sends_no_commands_to_the_terminal_and_breaks_no_line() -> None:
+    table = console.of_agents(
+        [Readable(Agent(handle="a", name="\x1b[2J\x1b]0;x\x07\nb"), 1), Readable(Agent(handle="c"), 2)]
+    )
+    assert len(table.splitlines()) == 3
+    assert table.replace("\n", "").isprintable()
+
+
+def test_columns_stand_below_each_other_in_any_script() -> None:
+    rows = [Readable(Agent(handle="a", name="営業担当"), 1), Readable(Agent(handle="b", name="Sales"), 2)]
+    first, second = console.of_agents(rows).splitlines()[1:]
+    assert first.index("1") + 4 == second.index("2"), "each of the four characters is two columns wide"
+
+
+def test_a_defect_tells_where_it_is_and_nothing_of_what_was_read() -> None:
+    secret = "Asha Verma"
+    try:
+        try:
+            raise ValueError(secret)
+        except ValueError as error:
+            raise ExceptionGroup(secret, [error, KeyError(secret)]) from error
+    except ExceptionGroup as error:
+        told = console.of_defect(error)
+    assert secret not in told
+    assert "builtins.ValueError" in told
+    assert "builtins.KeyError" in told
+    assert f'File "{__file__}", line' in told
