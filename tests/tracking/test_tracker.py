@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
+from exporter.exposition.catalog import Settings, families
+from exporter.exposition.family import Scope
 from exporter.tracking.report import Counter, Family, Histogram, Report
 from exporter.tracking.storage import Commit, StorageError
 from exporter.tracking.tallies import Limits
@@ -86,6 +88,13 @@ async def test_a_poll_that_fails_halfway_counts_nothing_and_the_next_one_counts_
         report = await made.poll(*tasks("completed", "failed"))
         transitions = {("call", "pending"): 2, ("call", "completed"): 1, ("call", "failed"): 1}
         assert values(report, "task_transitions") == transitions
+
+
+async def test_a_report_has_every_family_of_an_agent_in_the_catalog_and_no_other() -> None:
+    catalog = {family.source for family in families(Settings()) if family.scope is not Scope.PROCESS}
+    async with desk(with_limits(numbers=1)) as made:
+        report = await made.poll(task("completed", ended("A")))
+        assert report.families.keys() == catalog - {"agent_info"}
 
 
 # Failures
