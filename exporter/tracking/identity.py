@@ -116,6 +116,9 @@ def _left_behind(sight: Sight) -> bool | None:
 def _progress(sight: Sight) -> bool | None:
     if not sight.before.seen & Seen.LEFT and not begins_anew(sight.known, sight.task):
         return True
+    if sight.task.status in RUNNING and sight.known.status not in RUNNING and sight.risen <= 0:
+        # The call that is under way now has not ended, so what has is the known one, told in other words.
+        return True
     return sight.task.status not in TERMINAL_STATUSES and sight.before.digest == sight.shown.digest
 
 

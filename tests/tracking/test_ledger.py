@@ -185,6 +185,12 @@ def test_a_call_under_way_is_another_than_the_one_that_had_ended_before_it_was_d
     assert story.count("task_start_delay_seconds") == 0
 
 
+def test_a_stub_is_enriched_although_its_task_has_been_dialled_again_in_between() -> None:
+    rejected = call(id="A", status="not_connected", over=True, duration=0.0)
+    story = Story().tell(task("completed", stub()), task("processing", rejected))
+    assert story.count("calls") == 1
+
+
 def test_a_stub_in_place_of_a_full_record_is_another_call() -> None:
     story = Story().tell(task("completed", ended("A")), task("completed", stub("voicemail")))
     story.look(task("completed", ended("B", start=START + 90)))
