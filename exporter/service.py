@@ -193,6 +193,7 @@ async def run(
     web: Web,
     log: Log,
     display: Display,
+    clock: Clock = REAL,
     *,
     stop: asyncio.Event | None = None,
     listening: Callable[[tuple[Address, ...]], None] = lambda addresses: None,
@@ -211,7 +212,7 @@ async def run(
         discovery=config.discovery.enabled,
         state=_state_named(config),
     )
-    async with serving(config, web, log, display) as (_, bound):
+    async with serving(config, web, log, display, clock) as (_, bound):
         listening(bound)
         await stop.wait()
         log.info("stopping")

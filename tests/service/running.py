@@ -69,7 +69,7 @@ class Platform:
                 "requests_per_minute": 100_000,
                 "page_size": 25,
             },
-            "polling": {"interval": "200ms", "settling_time": "1y"},
+            "polling": {"interval": "200ms"},
             "agents": list(self.world.handles),
             "metrics": {"end_codes_limit": 1000},
         }
@@ -315,15 +315,18 @@ def states(folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def started(
-    folder: Path, *words: str, environ: Mapping[str, str] | None = None, stderr: int | None = None
+    folder: Path,
+    *words: str,
+    environ: Mapping[str, str] | None = None,
+    stderr: int | None = None,
+    module: str = "exporter",
 ) -> AsyncIterator[Process]:
     """A command of the exporter, started in ``folder``; killed at the end, where it is still there."""
     out, err = _fresh(folder)
     with out.open("wb") as out_file, err.open("wb") as err_file:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "exporter",
+            *(("-m", module) if "/" not in module else (module,)),
             *words,
             cwd=folder,
             env=surroundings(environ),
