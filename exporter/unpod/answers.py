@@ -28,7 +28,7 @@ from exporter.unpod.errors import (
     Unauthorized,
     UnpodError,
 )
-from exporter.unpod.facts import Agent, Page
+from exporter.unpod.facts import Agent, Page, Task
 from exporter.unpod.values import fold, text, whole
 from exporter.unpod.vocabulary import AGENT_TYPE_WORDS
 
@@ -157,7 +157,7 @@ def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
         raise _error(answer, answer.status, now)
     data, total = _data(wire.tasks(answer.body), answer, now)
     whole_history = _check(answer, len(data), total, number, size)
-    tasks = tuple(task for entry in data if (task := reading.task(entry)) is not None)
+    tasks = tuple(task for entry in data if (task := _task(entry)) is not None)
     return Page(
         tasks=tasks,
         total=total,
@@ -166,6 +166,14 @@ def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
         whole=whole_history,
         bytes=len(answer.body),
     )
+
+
+def _task(entry: object) -> Task | None:
+    """The facts of one entry; None where there are none, or where a defect of ours would else cost the whole page."""
+    try:
+        return reading.task(entry)
+    except Exception:
+        return None
 
 
 def _check(answer: Answer, received: int, total: int | None, number: int, size: int) -> bool:

@@ -34,14 +34,16 @@ def task(raw: object) -> Task | None:
     return Task(
         id=identity or document,
         run=text(raw.run_id),
-        created=_time(raw.created, "created", odd) or times.of_object_id(document) or times.of_task_id(identity),
+        created=taken(times.parse, raw.created, "created", odd)
+        or times.of_object_id(document)
+        or times.of_task_id(identity),
         status=label(raw.status, STATUS_WORDS, "status", odd, missing="other"),
         execution_type=label(raw.execution_type, EXECUTION_TYPE_WORDS, "execution_type", odd),
         retry_attempt=taken(_attempts, raw.retry_attempt, "retry_attempt", odd) or 0,
         failure_count=taken(_attempts, raw.failure_count, "failure_count", odd) or 0,
         failure_reason=failure_reason(first(raw.last_failure_reason, error)),
-        scheduled=_time(raw.scheduled_timestamp, "scheduled_timestamp", odd),
-        changed=_time(raw.last_status_change, "last_status_change", odd),
+        scheduled=taken(times.due, raw.scheduled_timestamp, "scheduled_timestamp", odd),
+        changed=taken(times.parse, raw.last_status_change, "last_status_change", odd),
         call=call(output, odd),
         # Last, because everything above fills it.
         odd=tuple(sorted(odd)),
@@ -50,7 +52,3 @@ def task(raw: object) -> Task | None:
 
 def _object_id(raw: object) -> str:
     return text(raw.get("$oid") if isinstance(raw, dict) else raw)
-
-
-def _time(raw: object, field: str, odd: Odd) -> float | None:
-    return taken(times.parse, raw, field, odd)

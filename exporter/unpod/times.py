@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,8 +11,10 @@ from exporter.unpod.values import absent
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
-_LATEST_SECONDS: Final = 1e11
-"""Larger numbers (the year 5138 in seconds) are milliseconds."""
+EARLIEST: Final = 946_684_800
+"""The year 2000 in Unix seconds: nothing here is older."""
+LATEST: Final = 7_258_118_400
+"""The year 2200 in Unix seconds; larger numbers are milliseconds."""
 _NUMERAL: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{0,30})?")
 _ZONE: Final = re.compile(r"\s*(?:UTC|GMT)$|\s+(?=[+-][0-9:]+$)", re.IGNORECASE)
 _OBJECT_ID: Final = re.compile(r"[0-9a-fA-F]{24}")
@@ -27,21 +28,42 @@ def parse(raw: object) -> float | None:
 
     Understood are ISO 8601 with ``T`` or a space, with any number of fraction digits, naive (which means UTC), with
     ``Z`` or an offset; epoch seconds or milliseconds as a number or a string; MongoDB's ``{"$date": ...}``.
-    None where there is none: absent, or 1970 and before, which stands for "not set".
+    None where there is none.
 
     Raises:
-        ValueError: The value is no moment.
+        ValueError: The value is no moment, or none between 2000 and 2200.
     """
+    return _plausible(_told(raw))
+
+
+def due(raw: object) -> float | None:
+    """A moment like ``parse``, but 1970 and before, like the number 0, stands for "at no time"."""
+    told = _told(raw)
+    return None if told is not None and told <= 0 else _plausible(told)
+
+
+def _plausible(told: float | None) -> float | None:
+    if told is None:
+        return None
+    # NaN is not between anything, and an integer beyond all floats must not become one.
+    if not EARLIEST <= told <= LATEST:
+        raise ValueError("not a time of ours")
+    return float(told)
+
+
+def _told(raw: object) -> float | None:
     if isinstance(raw, dict):
         raw = raw.get("$date", raw)
     if absent(raw):
         return None
     if isinstance(raw, str):
         written = raw.strip()
-        raw = float(written) if _NUMERAL.fullmatch(written) else _iso(written)
+        if not _NUMERAL.fullmatch(written):
+            return _iso(written)
+        raw = float(written)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("not a time")
-    return _seconds(raw)
+    return raw / 1000 if LATEST < raw <= LATEST * 1000 else raw
 
 
 def _iso(written: str) -> float:
@@ -53,23 +75,17 @@ def _iso(written: str) -> float:
     return (moment - _EPOCH) / _SECOND
 
 
-def _seconds(told: float) -> float | None:
-    if math.isnan(told) or told > _LATEST_SECONDS * 1000:
-        raise ValueError("not a time")
-    if told <= 0:
-        return None
-    return float(told if told <= _LATEST_SECONDS else told / 1000)
-
-
 def of_object_id(identity: str) -> float | None:
-    """When a MongoDB ObjectId was made: its first 4 bytes. None where it is no ObjectId."""
-    return float(int(identity[:8], 16)) or None if _OBJECT_ID.fullmatch(identity) else None
+    """When a MongoDB ObjectId was made: its first 4 bytes. None where it is none, or holds no time of ours."""
+    return _since(int(identity[:8], 16)) if _OBJECT_ID.fullmatch(identity) else None
 
 
 def of_task_id(identity: str) -> float | None:
     """When a ``task_id`` of the form ``T`` + UUID1 was made. None where it has another form."""
     form = _TASK_ID.fullmatch(identity)
-    if form is None:
-        return None
-    seconds = (UUID(hex=form[1]).time - _GREGORIAN) / 1e7
-    return seconds if 0 < seconds <= _LATEST_SECONDS else None
+    return _since((UUID(hex=form[1]).time - _GREGORIAN) / 1e7) if form else None
+
+
+def _since(seconds: float) -> float | None:
+    """A time that nobody wrote: bytes of an identity that were never meant as one give none."""
+    return float(seconds) if EARLIEST <= seconds <= LATEST else None

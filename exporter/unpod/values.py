@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -55,7 +54,8 @@ def number(raw: object, *, most: float) -> float | None:
         raw = float(raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("not a number")
-    if math.isnan(raw) or not 0 <= raw <= most:
+    # NaN is not between anything, and an integer beyond all floats must not become one.
+    if not 0 <= raw <= most:
         raise ValueError("out of range")
     return float(raw)
 

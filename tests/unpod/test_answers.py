@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from exporter.unpod import reading
 from exporter.unpod.answers import AgentList
 from exporter.unpod.client import Client
 from exporter.unpod.errors import (
@@ -23,7 +24,7 @@ from exporter.unpod.errors import (
     Unauthorized,
     UnpodError,
 )
-from exporter.unpod.facts import Agent, Page
+from exporter.unpod.facts import Agent, Page, Task
 
 HTML = "<html><body>Jane Example</body></html>"
 
@@ -201,7 +202,7 @@ async def test_a_server_that_ignores_paging_gives_the_whole_history(
     assert (answered.received, answered.whole) == (45, True)
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, True, {}, [], "many", "NULL"])
+@pytest.mark.parametrize("count", [-1, 1.5, True, {}, [], "many", "NULL", pytest.param(10**400, id="huge")])
 async def test_a_count_that_is_no_number_contradicts_the_answer(client: Client, platform: Any, count: object) -> None:
     platform.answers(lambda: platform.json(tasks(1), count=count))
     with pytest.raises(BadResponse, match="count is no whole number"):
@@ -214,6 +215,22 @@ async def test_tasks_without_identity_are_counted_and_lose_nothing(client: Clien
     page = await ask(client)
     assert [task.id for task in page.tasks] == ["T1", "a1"]
     assert (page.received, page.unidentified) == (7, 5)
+
+
+async def test_a_defect_in_reading_one_task_costs_that_task_alone(
+    client: Client, platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(raw: Any) -> Task | None:
+        if raw.task_id == "T1":
+            raise ZeroDivisionError
+        return sound(raw)
+
+    sound = reading.task
+    monkeypatch.setattr(reading, "task", defective)
+    platform.answers(lambda: platform.json(tasks(3)))
+    page = await ask(client)
+    assert [task.id for task in page.tasks] == ["T0", "T2"]
+    assert (page.received, page.unidentified) == (3, 1)
 
 
 @pytest.mark.parametrize("poison", [b"\x01", b"\xff"])

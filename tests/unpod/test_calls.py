@@ -16,6 +16,7 @@ ReadCall = Callable[..., Call]
 
 START, END = "2026-02-07T05:57:45Z", "2026-02-07T06:02:30.5Z"
 STARTED = 1770443865.0
+HUGE = pytest.param(10**400, id="more than a float can hold")
 
 
 def output(read: Read, output: object) -> Task:
@@ -92,7 +93,7 @@ def test_a_difference_of_times_has_no_binary_noise(read_call: ReadCall) -> None:
     assert call.duration == 76.769
 
 
-@pytest.mark.parametrize("raw", [-1, "-1", True, {}, [], "long", 1e300, "1e400", 3e6])
+@pytest.mark.parametrize("raw", [-1, "-1", True, {}, [], "long", 1e300, "1e400", 3e6, HUGE])
 def test_a_duration_that_is_nonsense_is_unknown_and_odd(read_call: ReadCall, raw: object) -> None:
     assert read_call(duration=raw, odd=("duration",)).duration is None
 
@@ -220,7 +221,7 @@ def test_the_cost_is_told_once(read_call: ReadCall, output: dict[str, Any], cost
     assert read_call(**output).cost == cost
 
 
-@pytest.mark.parametrize("raw", [-0.1, True, "free", {}, 1e9])
+@pytest.mark.parametrize("raw", [-0.1, True, "free", {}, 1e9, HUGE])
 def test_a_cost_that_is_nonsense_is_odd_and_nothing(read_call: ReadCall, raw: object) -> None:
     assert read_call(cost=raw, odd=("cost",)).cost == 0.0
 

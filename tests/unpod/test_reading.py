@@ -15,6 +15,9 @@ from exporter.unpod.vocabulary import EXECUTION_TYPES, FIELDS, STATUSES
 Read = Callable[[Any], Task]
 OBJECT_ID = "697debb84c27faa892bfa0cc"
 OBJECT_TIME = float(0x697DEBB8)
+HUGE = 10**400
+"""More than a float can hold, and within what the decoder takes."""
+HUGES = [pytest.param(HUGE, id="huge"), pytest.param(-HUGE, id="huge and negative")]
 
 
 def test_a_task_is_known_by_its_task_id(read: Read) -> None:
@@ -61,8 +64,9 @@ def test_a_task_id_with_a_time_is_the_last_resort(read: Read) -> None:
     assert read({"task_id": "T1"}).created is None
 
 
-def test_a_creation_time_that_is_nonsense_is_odd(read: Read) -> None:
-    facts = read({"_id": OBJECT_ID, "created": "yesterday"})
+@pytest.mark.parametrize("raw", ["yesterday", 0, "1999-12-31T00:00:00", "9999-12-31T00:00:00"])
+def test_a_creation_time_that_is_nonsense_is_odd(read: Read, raw: object) -> None:
+    facts = read({"_id": OBJECT_ID, "created": raw})
     assert (facts.created, facts.odd) == (OBJECT_TIME, ("created",))
 
 
@@ -108,7 +112,7 @@ def test_attempts_are_whole_numbers(read: Read, field: str, raw: object, told: i
 
 
 @pytest.mark.parametrize("field", ["retry_attempt", "failure_count"])
-@pytest.mark.parametrize("raw", [-1, 1.5, "two", True, {}, 10**7, 10**30, 1e300])
+@pytest.mark.parametrize("raw", [-1, 1.5, "two", True, {}, 10**7, 10**30, *HUGES, 1e300])
 def test_attempts_that_are_nonsense_are_none_and_odd(read: Read, field: str, raw: object) -> None:
     facts = read({"task_id": "T1", field: raw})
     assert (getattr(facts, field), facts.odd) == (0, (field,))
@@ -156,10 +160,23 @@ def test_the_run_is_an_identity_too(read: Read, raw: object, run: str) -> None:
     assert read({"task_id": "T1", "run_id": raw}).run == run
 
 
+@pytest.mark.parametrize("raw", [*HUGES, {"$date": HUGE}, {"$date": -HUGE}])
+@pytest.mark.parametrize("field", ["created", "last_status_change"])
+def test_a_time_beyond_all_numbers_is_odd_and_loses_nothing(read: Read, field: str, raw: object) -> None:
+    facts = read({"task_id": "T1", field: raw})
+    assert (facts.created, facts.changed, facts.odd) == (None, None, (field,))
+
+
+def test_a_due_time_beyond_all_numbers_is_odd_and_loses_nothing(read: Read) -> None:
+    facts = read({"task_id": "T1", "scheduled_timestamp": HUGE})
+    assert (facts.scheduled, facts.odd) == (None, ("scheduled_timestamp",))
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
+    | st.sampled_from([HUGE, -HUGE, 10**308])
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text()
     | st.sampled_from(["NULL", "completed", "2026-02-07T05:57:45Z", "12", "call", "Agent: hi", "voicemail"]),
