@@ -21,12 +21,17 @@ from exporter.unpod.vocabulary import (
     SENTIMENT_WORDS,
 )
 
-LONGEST_CALL: Final = 31 * 86400.0
-"""Seconds; a longer duration is nonsense."""
-DEAREST_CALL: Final = 1e6
-"""US dollars; more is nonsense."""
-MOST_USED: Final = 10**12
-"""Tokens, characters or seconds of one call; more is nonsense."""
+# What is beyond these is nonsense, and would spoil sums that are kept as billionths in 64 bits.
+LONGEST_CALL: Final = 86400.0
+"""Seconds of one call, and of whatever happens in it."""
+DEAREST_CALL: Final = 1000.0
+"""US dollars."""
+MOST_USED: Final = 10**9
+"""Tokens or characters of one call."""
+MOST_ANSWERS: Final = 10**6
+"""Answers of the LLM in one call."""
+LONGEST_ANSWER: Final = 3600.0
+"""Seconds that they take on average."""
 _NUMBER_FILLING: Final = re.compile(r"[\s().-]+")
 _PHONE_NUMBER: Final = re.compile(r"\+?[0-9]{5,15}")
 _NO_USAGE: Final = wire.Usage()
@@ -34,8 +39,9 @@ _NOTHING_AFTER: Final = wire.PostCall()
 
 _seconds: Final = partial(number, most=LONGEST_CALL)
 _dollars: Final = partial(number, most=DEAREST_CALL)
-_amount: Final = partial(number, most=MOST_USED)
-_count: Final = partial(whole, most=MOST_USED)
+_amount: Final = partial(whole, most=MOST_USED)
+_answers: Final = partial(whole, most=MOST_ANSWERS)
+_average: Final = partial(number, most=LONGEST_ANSWER)
 
 
 def call(raw: object, odd: Odd) -> Call | None:
@@ -95,7 +101,7 @@ def _call(
         prompt_tokens=_used(usage.llm_prompt_tokens, odd),
         completion_tokens=_used(usage.llm_completion_tokens, odd),
         tts_characters=_used(usage.tts_characters_count, odd),
-        stt_seconds=taken(_amount, usage.stt_audio_duration, "usage", odd) or 0.0,
+        stt_seconds=taken(_seconds, usage.stt_audio_duration, "usage", odd) or 0.0,
         latency=_latency(post_call, odd),
         digest=_digest(identity, status, output, start, end, duration),
     )
@@ -127,7 +133,7 @@ def _usage(output: wire.Output) -> wire.Usage:
 
 
 def _used(raw: object, odd: Odd) -> int:
-    return taken(_count, raw, "usage", odd) or 0
+    return taken(_amount, raw, "usage", odd) or 0
 
 
 def _cost(output: wire.Output, odd: Odd) -> float:
@@ -163,9 +169,12 @@ def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
     told = evaluation.llm_latency if isinstance(evaluation, wire.Evaluation) else None
     if not isinstance(told, wire.Latency):
         return None
-    count = taken(_count, told.count, "llm_latency", odd)
-    average = taken(_seconds, told.avg, "llm_latency", odd)
-    return Latency(count, average * count) if count and average is not None else None
+    count = taken(_answers, told.count, "llm_latency", odd)
+    average = taken(_average, told.avg, "llm_latency", odd)
+    if not count or average is None:
+        return None
+    total = taken(_seconds, average * count, "llm_latency", odd)
+    return None if total is None else Latency(count, total)
 
 
 def _digest(identity: str, status: str, output: wire.Output, *moments: float | None) -> int:

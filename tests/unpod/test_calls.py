@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from exporter.unpod import reading, wire
+from exporter.tracking.tallies import amounts_of, billionths
+from exporter.unpod import calls, reading, wire
 from exporter.unpod.facts import Call, Latency, Task
 
 Read = Callable[[Any], Task]
@@ -93,7 +97,7 @@ def test_a_difference_of_times_has_no_binary_noise(read_call: ReadCall) -> None:
     assert call.duration == 76.769
 
 
-@pytest.mark.parametrize("raw", [-1, "-1", True, {}, [], "long", 1e300, "1e400", 3e6, HUGE])
+@pytest.mark.parametrize("raw", [-1, "-1", True, {}, [], "long", 1e300, "1e400", 86400.5, 3e6, HUGE])
 def test_a_duration_that_is_nonsense_is_unknown_and_odd(read_call: ReadCall, raw: object) -> None:
     assert read_call(duration=raw, odd=("duration",)).duration is None
 
@@ -221,7 +225,7 @@ def test_the_cost_is_told_once(read_call: ReadCall, output: dict[str, Any], cost
     assert read_call(**output).cost == cost
 
 
-@pytest.mark.parametrize("raw", [-0.1, True, "free", {}, 1e9, HUGE])
+@pytest.mark.parametrize("raw", [-0.1, True, "free", {}, 1000.5, 1e9, HUGE])
 def test_a_cost_that_is_nonsense_is_odd_and_nothing(read_call: ReadCall, raw: object) -> None:
     assert read_call(cost=raw, odd=("cost",)).cost == 0.0
 
@@ -247,6 +251,23 @@ def test_usage_that_is_nonsense_is_odd(read_call: ReadCall) -> None:
     usage = {"llm_prompt_tokens": 1.5, "stt_audio_duration": -1}
     call = read_call(metadata={"usage": usage}, odd=("usage",))
     assert (call.prompt_tokens, call.stt_seconds) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "fits", "nonsense"),
+    [
+        ("llm_prompt_tokens", 10**9, 10**9 + 1),
+        ("llm_completion_tokens", 10**9, 10**9 + 1),
+        ("tts_characters_count", 10**9, 10**9 + 1),
+        ("stt_audio_duration", 86400, 86400.5),
+    ],
+)
+def test_usage_beyond_any_call_is_odd_and_nothing(
+    read_call: ReadCall, field: str, fits: float, nonsense: float
+) -> None:
+    nothing = amounts_of(read_call())
+    assert amounts_of(read_call(metadata={"usage": {field: fits}})) != nothing
+    assert amounts_of(read_call(metadata={"usage": {field: nonsense}}, odd=("usage",))) == nothing
 
 
 @pytest.mark.parametrize(
@@ -335,10 +356,42 @@ def test_an_evaluation_may_tell_nothing(read_call: ReadCall, latency: object) ->
     assert read_call(post_call_data={"realtime_agent_evaluation": {"llm_latency": latency}}).latency is None
 
 
-@pytest.mark.parametrize("latency", [{"count": -1, "avg": 1}, {"count": 2, "avg": -1}, {"count": 1.5, "avg": 1}])
+@pytest.mark.parametrize(
+    "latency",
+    [
+        {"count": -1, "avg": 1},
+        {"count": 2, "avg": -1},
+        {"count": 1.5, "avg": 1},
+        {"count": 10**6 + 1, "avg": 1e-6},
+        {"count": 1, "avg": 3601},
+        {"count": 10**6, "avg": 1},
+    ],
+)
 def test_a_latency_that_is_nonsense_is_odd(read_call: ReadCall, latency: object) -> None:
     after = {"realtime_agent_evaluation": {"llm_latency": latency}}
     assert read_call(post_call_data=after, odd=("llm_latency",)).latency is None
+
+
+QUANTITIES = st.integers(-1, 10**13) | st.floats(0, 1e13) | st.integers(0, 10**13).map(str) | st.integers()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.tuples(*[QUANTITIES] * 8))
+def test_no_call_has_an_amount_that_sums_could_not_hold(told: tuple[object, ...]) -> None:
+    cost, prompt, completion, characters, heard, duration, count, average = told
+    usage = wire.Usage(prompt, completion, characters, heard)
+    latency = wire.Latency(count, average)
+    raw = wire.Output(
+        call_id="C1",
+        duration=duration,
+        cost=cost,
+        metadata=wire.Metadata(usage=usage),
+        post_call_data=wire.PostCall(realtime_agent_evaluation=wire.Evaluation(latency)),
+    )
+    shown = calls.call(raw, set())
+    assert shown is not None
+    amounts = msgspec.structs.astuple(amounts_of(shown))
+    assert all(0 <= amount < 2**53 for amount in (*amounts, billionths(shown.duration or 0.0)))
 
 
 @pytest.mark.parametrize("summary", ["They talked.", "", None, {"turn_count": 2}])
