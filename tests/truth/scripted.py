@@ -6,7 +6,6 @@ one request to the next, as the platform's do.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,11 +53,6 @@ class Call:
     def seconds(self) -> float:
         """As told by a full record: a call without times was not answered."""
         return (self.end or self.start) - self.start if "start" in self.told else 0.0
-
-    @staticmethod
-    def is_named_by(stage: str) -> bool:
-        """Whether a record at this stage tells which call it is."""
-        return stage not in ("dispatched", "stub")
 
 
 @dataclass
@@ -241,13 +235,6 @@ def _json(status: int, body: bytes) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-async def _reset(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    await asyncio.sleep(0)
-    return web.Response()
-
-
 async def _refused(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
     return _json(206, b'{"status_code":206,"message":"Tasks Fetch Failed","errors":"list index out of range"}')
 
@@ -260,7 +247,7 @@ async def _truncated(request: web.BaseRequest, body: bytes) -> web.StreamRespons
     return _json(200, body[: len(body) // 2])
 
 
-FAULTS = {"connection lost": _reset, "206": _refused, "502": _down, "truncated": _truncated}
+FAULTS = {"206": _refused, "502": _down, "truncated": _truncated}
 
 
 @asynccontextmanager
