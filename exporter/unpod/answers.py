@@ -32,8 +32,8 @@ from exporter.unpod.facts import Agent, Page, Task
 from exporter.unpod.values import fold, text, whole
 from exporter.unpod.vocabulary import AGENT_TYPE_WORDS
 
-LONGEST_PAUSE: Final = 900.0
-"""Seconds: no ``Retry-After`` holds longer."""
+LONGEST_PAUSE: Final = 86400.0
+"""Seconds: no ``Retry-After`` holds longer. Quotas are told to be of a day at most."""
 _SECONDS: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _MOST: Final = 2**53
 

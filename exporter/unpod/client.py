@@ -38,7 +38,7 @@ class Observer(Protocol):
         """
 
     def waited(self, seconds: float) -> None:
-        """A request was held back for so long, by the limits of this client or by a 429."""
+        """A request was held back for so long, by the pace of this client or by a 429."""
 
 
 class _Unobserved:
@@ -127,8 +127,8 @@ class Client:
         self._pace.pause(DEFAULT_PAUSE if error.retry_after is None else error.retry_after)
 
     async def _ask(self, endpoint: str, agent: str | None, query: Mapping[str, str]) -> Answer:
-        wished = self._monotonic()
         async with self._slots:
+            wished = self._monotonic()
             await self._pace.turn()
             self._observer.waited(self._monotonic() - wished)
             return await self._observed(endpoint, agent, query)

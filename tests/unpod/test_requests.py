@@ -171,6 +171,20 @@ async def test_requests_are_paced_and_the_wait_is_told(connect: Connect, clock: 
     assert sum(observed.seconds) == 0
 
 
+async def test_waiting_for_another_request_to_end_is_no_wait_for_the_pace(
+    connect: Connect, platform: Any, clock: Any, observed: Any
+) -> None:
+    platform.gate = asyncio.Event()
+    async with connect(max_concurrent_requests=1) as client, asyncio.TaskGroup() as group:
+        group.create_task(client.agents())
+        group.create_task(client.agents())
+        await platform.arrivals.acquire()
+        clock.now += 30
+        platform.gate.set()
+    assert observed.waits == [0, 0]
+    assert observed.seconds == [30, 0]
+
+
 @pytest.mark.parametrize(
     ("header", "pause"),
     [
@@ -181,8 +195,9 @@ async def test_requests_are_paced_and_the_wait_is_told(connect: Connect, clock: 
         pytest.param("Mon, 02 Feb 2026 02:41:10 GMT", 70, id="an HTTP date"),
         pytest.param("Mon, 02 Feb 2026 02:40:10 -0000", 10, id="an HTTP date without a zone"),
         pytest.param("Mon, 02 Feb 2026 00:00:00 GMT", 0, id="an HTTP date in the past"),
-        pytest.param("999999", 900, id="more than fifteen minutes"),
-        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 900, id="an HTTP date far away"),
+        pytest.param("86000", 86000, id="nearly a day"),
+        pytest.param("999999", 86400, id="more than a day"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 86400, id="an HTTP date far away"),
     ],
 )
 async def test_too_many_requests_pause_all_requests(
