@@ -47,8 +47,8 @@ _average: Final = partial(number, most=LONGEST_ANSWER)
 def call(raw: object, odd: Odd) -> Call | None:
     """The call that an ``output`` tells of.
 
-    None where it tells of none: it has neither a ``call_id`` nor a start or end time, nor a word for its status or
-    its end. ``Provider call dispatched successfully`` is no end of a call.
+    None where it tells of none: it has neither a ``call_id`` nor a start or end time, nor a status (of whatever kind)
+    or a word for its end. ``Provider call dispatched successfully`` is no end of a call.
     """
     if not isinstance(raw, wire.Output):
         if not absent(raw):
@@ -59,7 +59,7 @@ def call(raw: object, odd: Odd) -> Call | None:
     start = taken(times.parse, first(output.start_time, output.startedAt), "start_time", odd)
     end = taken(times.parse, first(output.end_time, output.endedAt), "end_time", odd)
     status = label(output.call_status, CALL_STATUS_WORDS, "call_status", odd)
-    status_told = isinstance(output.call_status, str) and not absent(output.call_status)
+    status_told = not absent(output.call_status)
     reason = end_reason(first(output.call_end_reason, output.endedReason))
     if reason.odd:
         odd.add("call_end_reason")

@@ -71,9 +71,11 @@ def test_one_sign_alone_tells_of_a_call(read: Read, field: str, value: str, over
     assert call.over is over
 
 
-def test_a_status_that_is_no_word_tells_of_no_call(read: Read) -> None:
-    task = output(read, {"call_status": {"score": 1}})
-    assert (task.call, task.odd) == (None, ("call_status",))
+@pytest.mark.parametrize("raw", [{"score": 1}, {}, 7, "abducted"])
+def test_a_status_that_fits_nothing_still_tells_of_a_call(read: Read, raw: object) -> None:
+    task = output(read, {"call_status": raw})
+    assert task.call is not None
+    assert (task.call.status, task.call.over, task.odd) == ("other", False, ("call_status",))
 
 
 @pytest.mark.parametrize(
