@@ -70,6 +70,8 @@ FAILURE_PATTERNS: Final = (
 """Group and pattern of a failure's free text in lower case: the first that occurs in it decides."""
 
 _MACHINE_CODE: Final = re.compile(r"[a-z][a-z0-9._-]{0,99}")
+_JOINED: Final = re.compile(r"[a-z0-9][._-]+[a-z0-9]")
+"""What free words do not have: a single one that is no known code may be a name."""
 _PRIVATE: Final = re.compile(r"[0-9]{5}|(?:[0-9][._-]?){7}|[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}")
 """What may stand in a code and is somebody's: a phone number, an id."""
 _PHRASES: Final = {"customerendedthecall": "customer-ended-the-call"}
@@ -109,9 +111,9 @@ def end_reason(raw: object) -> EndReason:
         return EndReason()
     written = raw[:_LONGEST].strip().lower()
     match = _END_REASON.fullmatch(_SPACES.sub("-", written))
-    code = _PHRASES.get(folded) or _code(written)
     if match is None or match.lastgroup is None:
-        return EndReason("other", code, ends=True, odd=True)
+        return EndReason("other", _code(written) if _JOINED.search(written) else "other", ends=True, odd=True)
+    code = _PHRASES.get(folded) or _code(written)
     return EndReason(END_REASON_PATTERNS[int(match.lastgroup[1:])][0], code, ends=True)
 
 

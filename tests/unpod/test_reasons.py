@@ -116,8 +116,14 @@ def test_no_reason_is_unknown(word: object) -> None:
     assert end_reason(word) == ("unknown", "unknown", False, False)
 
 
-def test_a_code_that_nobody_knows_is_shown_but_grouped_as_other() -> None:
-    assert end_reason("aliens.landed") == ("other", "aliens.landed", True, True)
+@pytest.mark.parametrize("code", ["aliens.landed", "aliens-landed", "aliens_landed", "e-2"])
+def test_a_code_that_nobody_knows_is_shown_but_grouped_as_other(code: str) -> None:
+    assert end_reason(code) == ("other", code, True, True)
+
+
+@pytest.mark.parametrize("word", ["voicemail", "busy", "canceled"])
+def test_a_single_word_is_shown_if_it_is_known(word: str) -> None:
+    assert end_reason(word).code == word
 
 
 @pytest.mark.parametrize("raw", [{}, {"code": "voicemail"}, [], 7, True])
@@ -129,6 +135,9 @@ def test_a_reason_that_is_no_word_is_other_and_ends_nothing(raw: object) -> None
     "raw",
     [
         pytest.param("the customer Jane Example hung up", id="free text"),
+        pytest.param("Jane", id="a name"),
+        pytest.param("jane.", id="a name and a full stop"),
+        pytest.param("jane__", id="a name and a line"),
         pytest.param("jane@example.com", id="an e-mail address"),
         pytest.param("hangup-9876543210", id="a phone number"),
         pytest.param("hangup-987-654-3210", id="a phone number in groups"),
