@@ -1,0 +1,221 @@
+"""A real Prometheus scrapes the exporter; what it answers over its HTTP API is what really happened."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import yaml
+
+from exporter.simulator.truth import Created
+from tests.service.running import (
+    PATIENCE,
+    SALES,
+    SUPPORT,
+    Platform,
+    Process,
+    exporting,
+    fetched,
+    json_line,
+    platform,
+    total,
+    until,
+)
+
+PROGRAMS = ("prometheus", "promtool")
+KEPT = (
+    'label_replace({__name__=~"unpod_(tasks?|calls?)_.*(total|count|bucket|sum)"}, "family", "$1", "__name__", "(.+)")'
+)
+"""Every counter that outlives a restart; functions of ranges drop the name, so it is kept in a label."""
+
+
+def test_prometheus_is_there() -> None:
+    """Without it the tests below would prove nothing: they fail, and are never skipped."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    assert not missing, f"{missing}: make test says how to install them"
+
+
+class Prometheus:
+    """A Prometheus that scrapes one target every second."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def asks(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """The result of a PromQL query now, by labels without job and instance."""
+        found = await self._api("query", query=query)
+        return {
+            tuple(sorted((name, value) for name, value in one["metric"].items() if name not in ("job", "instance"))): (
+                float(one["value"][1])
+            )
+            for one in found["result"]
+        }
+
+    async def number(self, query: str) -> float | None:
+        """The result of a query that gives one number, or none."""
+        found = await self.asks(query)
+        assert len(found) <= 1, found
+        return next(iter(found.values()), None)
+
+    async def until(self, query: str, wanted: float) -> None:
+        """Waits until a query gives this number."""
+
+        async def asked() -> bool:
+            nonlocal last
+            last = await self.number(query)
+            return last == pytest.approx(wanted)
+
+        last: float | None = None
+        try:
+            await until(asked)
+        except AssertionError:
+            raise AssertionError(f"{query} is {last}, not {wanted}") from None
+
+    async def scraped(self, times: int = 2) -> None:
+        """Waits until the target has been scraped so many times more."""
+
+        async def count() -> float:
+            return await self.number("count_over_time(up[1h])") or 0.0
+
+        before = await count()
+
+        async def asked() -> bool:
+            return await count() >= before + times
+
+        await until(asked)
+
+    async def _api(self, what: str, **parameters: str) -> Any:
+        answer = await fetched(f"{self.url}/api/v1/{what}?{urlencode(parameters)}")
+        told = json_line(answer.text)
+        assert told["status"] == "success", told
+        return told["data"]
+
+
+@asynccontextmanager
+async def scraping(folder: Path, address: str) -> AsyncIterator[Prometheus]:
+    scrape = {"job_name": "unpod", "static_configs": [{"targets": [address]}]}
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    log = folder / "prometheus.log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            "--web.listen-address=127.0.0.1:0",
+            stdout=file,
+            stderr=file,
+        )
+    try:
+
+        async def listening() -> str | None:
+            assert process.returncode is None, log.read_text()
+            found = re.search(r'"Listening on" address=(\S+)', log.read_text())
+            return found and found[1]
+
+        yield Prometheus(f"http://{await until(listening)}")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()
+
+
+async def address_of(process: Process) -> str:
+    return urlsplit(await process.url()).netloc
+
+
+async def test_prometheus_knows_what_really_happened(tmp_path: Path) -> None:
+    async with (
+        platform() as made,
+        exporting(tmp_path, made.settings()) as process,
+        scraping(tmp_path, await address_of(process)) as prometheus,
+    ):
+        shown = await process.ready()
+        await prometheus.until("up", 1)
+        for handle, kinds in created(made).items():
+            for kind, count in kinds.items():
+                await prometheus.until(f'unpod_tasks_created_total{{agent="{handle}",execution_type="{kind}"}}', count)
+        calls = total(shown, "unpod_calls_total")
+        assert calls > 50
+        for query, wanted in (
+            ("sum(unpod_calls_total)", calls),
+            ("sum(unpod_call_end_reasons_total)", calls),
+            ("sum(unpod_call_end_codes_total)", calls),
+            ("sum(unpod_tasks)", sum(made.world.tasks(handle).count for handle in made.world.handles)),
+            ("sum(unpod_tasks_reported)", sum(made.world.tasks(handle).count for handle in made.world.handles)),
+            ("sum(unpod_agent_up)", 2),
+            ('count(unpod_agent_info{name!="",agent_type="voice"})', 2),
+        ):
+            assert await prometheus.number(query) == wanted, query
+        quantile = "histogram_quantile({}, sum by (le) (unpod_call_duration_seconds_bucket))"
+        median = await prometheus.number(quantile.format(0.5))
+        longest = await prometheus.number(quantile.format(1))
+        assert median is not None
+        assert longest is not None
+        assert 5 < median < longest <= 60, "people talk for 5 to 60 seconds"
+        mean = "sum(unpod_call_duration_seconds_sum) / sum(unpod_call_duration_seconds_count)"
+        found = await prometheus.number(mean)
+        assert found is not None
+        assert 5 < found < 60
+        # Only OpenMetrics tells since when a counter counts: Prometheus has asked for it, and reads it.
+        begun = await prometheus.asks("unpod_calls_created")
+        assert begun
+        assert all(since == pytest.approx(time.time(), abs=PATIENCE) for since in begun.values())
+
+
+def created(made: Platform) -> dict[str, Counter[str]]:
+    """How many tasks of each kind each agent has been given, by the truth."""
+    found: dict[str, Counter[str]] = {handle: Counter() for handle in made.world.handles}
+    for event in made.world.truth:
+        if isinstance(event, Created):
+            found[event.agent][event.execution_type] += 1
+    return found
+
+
+async def test_a_restart_is_neither_a_reset_nor_an_increase(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        settings = made.settings()
+        async with exporting(tmp_path, settings) as first:
+            await first.ready()
+            address = await address_of(first)
+            async with scraping(tmp_path, address) as prometheus:
+                await prometheus.until("up", 1)
+                before = await prometheus.number("sum(unpod_tasks_created_total)")
+                assert before == made.world.tasks(SALES.handle).count
+                await prometheus.scraped()
+                await first.stop()
+                await prometheus.until("up", 0)
+                async with exporting(tmp_path, settings, listen=address):
+                    await prometheus.until("up", 1)
+                    await prometheus.scraped(3)
+                    assert len(await prometheus.asks(f"{KEPT} > 0")) > 30
+                    assert await prometheus.asks(f"resets({KEPT}[1h:1s]) > 0") == {}
+                    assert await prometheus.asks(f"increase({KEPT}[1h:1s]) > 0") == {}
+                    assert await prometheus.number("resets(unpod_agent_polls_total[1h])") == 1, "a restart was seen"
+                    made.clock.now += 1800
+                    made.world.advance(made.clock.now)
+                    count = made.world.tasks(SALES.handle).count
+                    assert count > before
+                    await prometheus.until("sum(unpod_tasks_created_total)", count)
+                    assert await prometheus.asks(f"resets({KEPT}[1h:1s]) > 0") == {}
+                    grown = "sum(unpod_tasks_created_total) - sum(min_over_time(unpod_tasks_created_total[1h]))"
+                    assert await prometheus.number(grown) == count - before
+
+
+async def test_promtool_has_nothing_to_say_about_the_real_output(tmp_path: Path) -> None:
+    async with platform(SALES, SUPPORT) as made, exporting(tmp_path, made.settings()) as process:
+        await process.ready()
+        text = (await process.get()).body
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)  # noqa: S607, ASYNC221
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
