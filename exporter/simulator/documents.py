@@ -77,9 +77,9 @@ def _document(task: Task, profile: Profile, random: Random) -> Document:
         "status": task.status,
         "execution_type": task.raw_kind,
         "ref_id": f"{random.getrandbits(96):024x}",
-        "failure_count": _count(task.failure_count, random),
+        "failure_count": _count(task.failure_count, random, raised=task.failure_count > 0),
         "last_failure_reason": _failure_reason(task, random),
-        "retry_attempt": _count(task.retry_attempt, random),
+        "retry_attempt": _count(task.retry_attempt, random, raised=task.retried),
         "last_status_change": _status_change(task, random),
         "scheduled_timestamp": _scheduled(task, random),
         "created": iso(task.created) if task.dated else ABSENT,
@@ -103,9 +103,9 @@ def _input(person: Person, random: Random) -> object:
     return json.dumps(fields) if random.random() < 0.05 else fields
 
 
-def _count(value: int, random: Random) -> object:
+def _count(value: int, random: Random, *, raised: bool) -> object:
     luck = random.random()
-    if luck < 0.05 and value == 0:
+    if luck < 0.05 and not raised:
         return ABSENT
     return str(value) if luck > 0.97 else value
 

@@ -286,6 +286,7 @@ class Life:
         delay = self._between(self.profile.retry_delay)
         self._show(task, call, calls.PARTIAL)
         task.retry_attempt += 1
+        task.retried = True
         task.failure_count += int(self.profile.older)
         self._touch(at, task, 0.5)
         if self._chance(0.7):

@@ -30,6 +30,8 @@ class Task(msgspec.Struct, kw_only=True):
     """What the document's own choices and texts are drawn from."""
     status: str = "pending"
     retry_attempt: int = 0
+    retried: bool = False
+    """Whether ``retry_attempt`` was ever above 0: what is set back is a 0 that is told."""
     failure_count: int = 0
     scheduled: int | None = None
     changed: float | None = None

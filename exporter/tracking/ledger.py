@@ -41,6 +41,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Record:
     """What is known of ``task`` after this look; the events since the last one go into ``draft``."""
+    task = _resolved(known, task)
     _count_task(known, task, look, draft)
     call, past = _count_call(known, task, look, draft)
     started = _count_start(known, task, call, look, draft)
@@ -60,6 +61,13 @@ def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Recor
         call=call,
         past=past,
     )
+
+
+def _resolved(known: Record | None, task: Task) -> Task:
+    """The task, with the attempts that it does not tell as they were last known."""
+    if known is None or not task.untold:
+        return task
+    return msgspec.structs.replace(task, **{field: getattr(known, field) for field in task.untold})
 
 
 def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:

@@ -71,6 +71,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     execution_type: str = "unknown"
     retry_attempt: int = 0
     failure_count: int = 0
+    untold: tuple[str, ...] = ()
+    """Which of the two are not told, or told as nonsense: their 0 says nothing."""
     failure_reason: str = "other"
     """Grouped from ``last_failure_reason``, else ``output.error``; it outlives success."""
     scheduled: float | None = None

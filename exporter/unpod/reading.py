@@ -29,6 +29,9 @@ def task(raw: object) -> Task | None:
         odd.add("task_id")
     if not (identity or document):
         return None
+    retries = taken(_attempts, raw.retry_attempt, "retry_attempt", odd)
+    failures = taken(_attempts, raw.failure_count, "failure_count", odd)
+    attempts = {"retry_attempt": retries, "failure_count": failures}
     output = raw.output
     error = output.error if isinstance(output, wire.Output) else None
     return Task(
@@ -39,8 +42,9 @@ def task(raw: object) -> Task | None:
         or times.of_task_id(identity),
         status=label(raw.status, STATUS_WORDS, "status", odd, missing="other"),
         execution_type=label(raw.execution_type, EXECUTION_TYPE_WORDS, "execution_type", odd),
-        retry_attempt=taken(_attempts, raw.retry_attempt, "retry_attempt", odd) or 0,
-        failure_count=taken(_attempts, raw.failure_count, "failure_count", odd) or 0,
+        retry_attempt=retries or 0,
+        failure_count=failures or 0,
+        untold=tuple(field for field, told in attempts.items() if told is None),
         failure_reason=failure_reason(first(raw.last_failure_reason, error)),
         scheduled=taken(times.due, raw.scheduled_timestamp, "scheduled_timestamp", odd),
         changed=taken(times.parse, raw.last_status_change, "last_status_change", odd),

@@ -35,6 +35,37 @@ def test_a_rise_of_retry_attempt_by_n_counts_n_and_a_fall_counts_nothing() -> No
     assert story.count("task_retries", "call") == 3
 
 
+def test_attempts_that_are_not_told_are_those_last_known() -> None:
+    untold = ("retry_attempt", "failure_count")
+    story = Story().tell(
+        task("scheduled", retry_attempt=2, failure_count=3),
+        task("scheduled", untold=untold),
+        task("scheduled", retry_attempt=2, failure_count=3),
+        task("pending", untold=untold[:1], failure_count=4),
+        task("scheduled", retry_attempt=3, untold=untold[1:]),
+    )
+    assert story.count("task_retries", "call") == 3
+    assert story.count("task_failures", "call") == 4
+
+
+def test_attempts_that_were_never_told_are_none() -> None:
+    untold = ("retry_attempt", "failure_count")
+    story = Story().tell(task("in_progress", untold=untold), task("completed", untold=untold))
+    assert story.count("task_retries", "call") == story.count("task_failures", "call") == 0
+    assert story.numbers[("task_retry_attempts", "call", "0.0")] == 1
+
+
+def test_a_retry_that_is_not_told_for_once_leaves_no_second_call_behind() -> None:
+    rejected = call(status="busy", over=True, duration=0.0)
+    story = Story().tell(
+        task("in_progress", rejected, retry_attempt=1),
+        task("in_progress", rejected, untold=("retry_attempt",)),
+        task("in_progress", rejected, retry_attempt=1),
+        task("failed", rejected, retry_attempt=1),
+    )
+    assert story.count("calls") == 1
+
+
 def test_retries_and_failures_that_a_task_already_shows_are_counted_with_it() -> None:
     story = Story().tell(task("failed", retry_attempt=2, failure_count=3))
     assert story.count("task_retries", "call") == 2

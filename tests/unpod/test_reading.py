@@ -105,17 +105,28 @@ def test_an_execution_type_that_fits_nothing_is_other_and_odd(read: Read) -> Non
 
 
 @pytest.mark.parametrize("field", ["retry_attempt", "failure_count"])
-@pytest.mark.parametrize(("raw", "told"), [(0, 0), (2, 2), ("3", 3), (4.0, 4), (None, 0), ("", 0), ("NULL", 0)])
+@pytest.mark.parametrize(("raw", "told"), [(0, 0), (2, 2), ("3", 3), (4.0, 4)])
 def test_attempts_are_whole_numbers(read: Read, field: str, raw: object, told: int) -> None:
-    facts = read({"task_id": "T1", field: raw})
-    assert (getattr(facts, field), facts.odd) == (told, ())
+    facts = read({"task_id": "T1", "retry_attempt": 0, "failure_count": 0, field: raw})
+    assert (getattr(facts, field), facts.untold, facts.odd) == (told, (), ())
+
+
+@pytest.mark.parametrize("field", ["retry_attempt", "failure_count"])
+@pytest.mark.parametrize("raw", [None, "", "NULL"])
+def test_attempts_that_are_not_told_are_said_to_be_so(read: Read, field: str, raw: object) -> None:
+    facts = read({"task_id": "T1", "retry_attempt": 0, "failure_count": 0, field: raw})
+    assert (getattr(facts, field), facts.untold, facts.odd) == (0, (field,), ())
+
+
+def test_attempts_that_are_absent_are_not_told(read: Read) -> None:
+    assert read({"task_id": "T1"}).untold == ("retry_attempt", "failure_count")
 
 
 @pytest.mark.parametrize("field", ["retry_attempt", "failure_count"])
 @pytest.mark.parametrize("raw", [-1, 1.5, "two", True, {}, 10**7, 10**30, *HUGES, 1e300])
-def test_attempts_that_are_nonsense_are_none_and_odd(read: Read, field: str, raw: object) -> None:
-    facts = read({"task_id": "T1", field: raw})
-    assert (getattr(facts, field), facts.odd) == (0, (field,))
+def test_attempts_that_are_nonsense_are_not_told_and_odd(read: Read, field: str, raw: object) -> None:
+    facts = read({"task_id": "T1", "retry_attempt": 0, "failure_count": 0, field: raw})
+    assert (getattr(facts, field), facts.untold, facts.odd) == (0, (field,), (field,))
 
 
 def test_the_reason_of_a_failure_comes_from_the_task_else_from_its_output(read: Read) -> None:

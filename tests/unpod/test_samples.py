@@ -14,6 +14,7 @@ from exporter.unpod.facts import Call, Messages, Task
 
 LINES = (Path(__file__).parents[1] / "data" / "samples.jsonl").read_text().splitlines()
 ABOUT = [json.loads(line)["_about"] for line in LINES]
+UNTOLD = ("retry_attempt", "failure_count")
 
 
 def call(**facts: Any) -> Call:
@@ -68,12 +69,13 @@ EXPECTED = [
             outcome="not_connected",
         ),
     ),
-    task(id="TASK123", run="RUN123", created=1736504430.0, status="pending"),
+    task(id="TASK123", run="RUN123", created=1736504430.0, status="pending", untold=UNTOLD),
     task(
         id="T9",
         run="R9",
         created=1763732400.12,
         retry_attempt=1,
+        untold=UNTOLD[1:],
         scheduled=1763732400.0,
         changed=1763732719.001002,
         call=call(
@@ -98,11 +100,12 @@ EXPECTED = [
             stt_seconds=61.5,
         ),
     ),
-    task(id="T10", run="R9", created=1763732460.0, call=call(over=True, status="not_connected")),
+    task(id="T10", run="R9", created=1763732460.0, untold=UNTOLD[1:], call=call(over=True, status="not_connected")),
     task(
         id="T11",
         run="R9",
         created=1763732520.0,
+        untold=UNTOLD[1:],
         status="in_progress",
         call=call(duration=0.0, direction="outbound"),
     ),
@@ -112,6 +115,7 @@ EXPECTED = [
         created=1763732580.0,
         status="scheduled",
         retry_attempt=1,
+        untold=UNTOLD[1:],
         scheduled=1763734500.0,
         call=call(
             id="019aa6a9-0000-7ddb-b110-7a16167cb632",
