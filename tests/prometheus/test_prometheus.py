@@ -123,7 +123,13 @@ async def scraping(folder: Path, address: str) -> AsyncIterator[Prometheus]:
             found = re.search(r'"Listening on" address=(\S+)', log.read_text())
             return found and found[1]
 
-        yield Prometheus(f"http://{await until(listening)}")
+        url = f"http://{await until(listening)}"
+
+        async def ready() -> bool:
+            return (await fetched(f"{url}/-/ready")).status == 200
+
+        await until(ready)
+        yield Prometheus(url)
     finally:
         if process.returncode is None:
             process.terminate()

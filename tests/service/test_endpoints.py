@@ -126,7 +126,7 @@ async def test_a_first_reading_shows_how_far_it_is_and_numbers_only_at_its_end(t
             f'unpod_agent_history_{name}{{agent="{SALES.handle}"}}' for name in ("read_ratio", "complete")
         )
         # Of so many requests a minute a tenth go at once, the others one after the other.
-        pace = {"page_size": 4, "requests_per_minute": 300}
+        pace = {"page_size": 4, "requests_per_minute": 450}
         async with exporting(tmp_path, made.settings(api=pace)) as process:
             seen = []
 

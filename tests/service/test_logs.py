@@ -159,7 +159,7 @@ def screen(written: bytes) -> list[str]:
 
 
 async def test_on_a_terminal_bars_show_the_progress_and_leave_every_log_line_whole(tmp_path: Path) -> None:
-    async with platform(history=8.0) as made:
+    async with platform(history=6.0) as made:
         pace = {"page_size": 4, "requests_per_minute": 600}
         config = str(written(tmp_path, made.settings(api=pace)))
         words = ("--config.file", config, "--state.path", "memory", "--web.listen-address", "127.0.0.1:0")
