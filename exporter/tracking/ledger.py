@@ -198,10 +198,12 @@ def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Dra
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
         ended = look.now
+    # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
+    named = before if told(shown) else KnownCall()
     held = shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
     call = KnownCall(
-        id=digest(shown.id) if shown.id else before.id,
-        start=shown.start if shown.start is not None else before.start,
+        id=digest(shown.id) if shown.id else named.id,
+        start=shown.start if shown.start is not None else named.start,
         digest=shown.digest,
         seen=int(seen),
         ended=ended,

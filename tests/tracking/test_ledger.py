@@ -222,6 +222,15 @@ def test_a_stub_is_enriched_although_its_task_has_been_dialled_again_in_between(
     assert story.count("calls") == 1
 
 
+def test_the_stub_of_an_attempt_after_an_unseen_retry_is_not_taken_for_the_call_seen_before() -> None:
+    story = Story().tell(
+        task("in_progress", live("A", start=START)),
+        task("completed", stub("completed"), retry_attempt=1),
+        task("completed", ended("B", start=START + 70), retry_attempt=1),
+    )
+    assert story.count("calls") == 1
+
+
 def test_a_stub_in_place_of_a_full_record_is_another_call() -> None:
     story = Story().tell(task("completed", ended("A")), task("completed", stub("voicemail")))
     story.look(task("completed", ended("B", start=START + 90)))
