@@ -242,7 +242,7 @@ class Story(RuleBasedStateMachine):
     def turns_out_to_have_succeeded(self, task: str, stage: str) -> None:
         self._changed(self._shows(task, stage), "completed")
 
-    @rule(seconds=st.sampled_from([10, 100, 700, 10_000]))
+    @rule(seconds=st.sampled_from([10, 200, 10_000]))
     def time_passes(self, seconds: int) -> None:
         self.clock.now += seconds
 
@@ -252,6 +252,16 @@ class Story(RuleBasedStateMachine):
     def poll(self) -> None:
         assert self._poll().error is None
         self.bench.check(AGENT)
+
+    @rule()
+    def poll_a_minute_later(self) -> None:
+        self.clock.now += 60
+        self.poll()
+
+    @rule()
+    def poll_when_all_has_settled(self) -> None:
+        self.clock.now += 700
+        self.poll()
 
     @rule(request=REQUEST, fault=st.sampled_from(list(FAULTS)))
     def poll_that_fails(self, request: int, fault: str) -> None:
@@ -306,8 +316,8 @@ class Story(RuleBasedStateMachine):
 
 class TestStory(Story.TestCase):
     settings = settings(
-        max_examples=60,
-        stateful_step_count=30,
+        max_examples=200,
+        stateful_step_count=40,
         deadline=None,
         derandomize=True,
         report_multiple_bugs=False,
