@@ -25,7 +25,8 @@ from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.tracker import Outcome, Rules, Tracker
+from exporter.tracking.rules import Rules
+from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Token
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
@@ -321,6 +322,7 @@ def _rules(config: Config) -> Rules:
     polling, metrics = config.polling, config.metrics
     return Rules(
         page_size=config.api.page_size,
+        reconcile_interval=polling.reconcile_interval,
         settling_time=polling.settling_time,
         max_staleness=polling.max_staleness,
         overdue_grace=polling.overdue_grace,

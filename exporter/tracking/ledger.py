@@ -23,6 +23,8 @@ from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
 from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
+_PATIENCE: Final = 6
+"""How many settling times a stub is watched, since its record may come late."""
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -60,6 +62,8 @@ def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Recor
         started=started,
         call=call,
         past=past,
+        settles=None if is_open else _settles(known, task, call, look),
+        place=known.place if known else None,
     )
 
 
@@ -68,6 +72,21 @@ def _resolved(known: Record | None, task: Task) -> Task:
     if known is None or not task.untold:
         return task
     return msgspec.structs.replace(task, **{field: getattr(known, field) for field in task.untold})
+
+
+def _settles(known: Record | None, task: Task, call: KnownCall | None, look: Look) -> float | None:
+    """Until when a task that is not open is watched: for the settling time after a change, longer for a stub."""
+    waits = _PATIENCE * look.settling if call is not None and call.held is not None else look.settling
+    if known is None:
+        # A task seen for the first time may have changed long ago.
+        told = (task.changed, task.created, task.call.end if task.call else None)
+        since = min(max((time for time in told if time is not None), default=look.now), look.now)
+        until = since + _PATIENCE * look.settling
+    elif (known.status, known.call, known.retry_attempt) != (task.status, call, task.retry_attempt):
+        until = look.now + waits
+    else:
+        until = known.settles or 0.0
+    return until if until > look.now else None
 
 
 def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:

@@ -108,11 +108,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     call: KnownCall | None = None
     past: tuple[int, ...] = ()
     """Names of earlier calls of the same task."""
+    settles: float | None = None
+    """Until when a task that is not open is watched: it has changed lately, or waits for its call's record."""
+    place: int | None = None
+    """How many tasks were older when it was last seen; kept while it is watched. Tasks are only ever added on top, so
+    unlike its distance from the top this does not change."""
 
     @property
     def open(self) -> bool:
         """Whether the task still waits or runs."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def watched(self) -> bool:
+        """Whether every poll looks at the task: it is open, or not settled yet."""
+        return self.open or self.settles is not None
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -133,6 +143,8 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     changed: float | None = None
     entered: float | None = None
     run: int = 0
+    settles: float | None = None
+    place: int | None = None
 
 
 _STATUS_CODES: Final = {word: code for code, word in enumerate(STATUSES)}
@@ -157,6 +169,8 @@ def pack(record: Record) -> bytes:
             record.changed,
             record.entered,
             record.run,
+            record.settles,
+            record.place,
         )
     )
 
@@ -178,4 +192,6 @@ def unpack(packed: bytes, created: float | None) -> Record:
         started=row.started,
         call=row.call,
         past=row.past,
+        settles=row.settles,
+        place=row.place,
     )

@@ -35,9 +35,9 @@ _SCHEMA: Final = (
     "CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL)",
     "CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,"
     " PRIMARY KEY (agent, series)) WITHOUT ROWID",
-    "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, open INTEGER NOT NULL,"
+    "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, watched INTEGER NOT NULL,"
     " record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID",
-    "CREATE INDEX open_tasks ON tasks (agent) WHERE open",
+    "CREATE INDEX watched_tasks ON tasks (agent) WHERE watched",
     "CREATE INDEX tasks_by_age ON tasks (agent, created)",
 )
 
@@ -160,11 +160,11 @@ class SqliteStorage:
         (book,) = read("SELECT book FROM agents WHERE id = ?", (number,)).fetchone()
         (tracked,) = read("SELECT count(*) FROM tasks WHERE agent = ?", (number,)).fetchone()
         numbers = read("SELECT series, value FROM numbers WHERE agent = ?", (number,))
-        rows = read("SELECT key, record, created FROM tasks WHERE agent = ? AND open", (number,))
+        rows = read("SELECT key, record, created FROM tasks WHERE agent = ? AND watched", (number,))
         return Loaded(
             book=msgspec.json.decode(book, type=Book),
             numbers={tuple(json.loads(series)): value for series, value in numbers},
-            open={key: unpack(record, created) for key, record, created in rows},
+            watched={key: unpack(record, created) for key, record, created in rows},
             tracked=tracked,
         )
 
@@ -217,7 +217,7 @@ class SqliteStorage:
         )
         self._database.executemany(
             "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
-            [(number, key, record.created, record.open, pack(record)) for key, record in commit.records.items()],
+            [(number, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
         )
         return int(number)
 

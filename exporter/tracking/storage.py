@@ -40,8 +40,18 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     last_call_end: float | None = None
     reported: int | None = None
     """The API's own ``count`` at the last success."""
-    unreadable: int = 0
-    """Tasks that the server could not deliver at the last success."""
+    unreadable: tuple[int, ...] = ()
+    """The places (``Record.place``) of the tasks that the server cannot deliver."""
+    task_bytes: float = 0.0
+    """What a task of this agent weighs, on average; 0: not known yet."""
+    sweep: int | None = None
+    """The place down to which the history has been read again, or for the first time; None: no sweep is under way."""
+    swept: float | None = None
+    """When the last sweep began, in Unix seconds."""
+    hurry: bool = False
+    """The sweep is not spread over time: something is not where it should be."""
+    missing: int = 0
+    """How many tasks the platform counts that the last sweep did not find."""
     began: dict[str, float] = {}
     """Families that began later than ``since``."""
     bounds: dict[str, tuple[float, ...]] = {}
@@ -55,8 +65,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
     book: Book
     numbers: dict[Key, int]
-    open: dict[int, Record]
-    """The open tasks by key."""
+    watched: dict[int, Record]
+    """The tasks that every poll looks at, by key."""
     tracked: int
     """How many tasks the ledger knows."""
 

@@ -13,31 +13,21 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
-from exporter.tracking.ledger import Look, observe
-from exporter.tracking.poll import Reading, Source
-from exporter.tracking.records import Record, digest
+from exporter.tracking.pages import Pages, Source
+from exporter.tracking.reading import Reading
+from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
+from exporter.tracking.rules import Rules
+from exporter.tracking.sparse import Sparse, Sweep
 from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageError
-from exporter.tracking.tallies import TASKS, Draft, Limits, families, plus, tasks, without
+from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
-from exporter.unpod.facts import Page, Task
 
+_SWEPT_AT_ONCE: Final = 20
+"""Pages of a sweep that one poll reads at most."""
 _INTERNAL: Final = "internal"
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """How agents are read and counted. Times in seconds."""
-
-    page_size: int = 200
-    settling_time: float = 600.0
-    max_staleness: float = 900.0
-    overdue_grace: float = 300.0
-    history: float | None = None
-    """How far back tasks are read at all; None: without limit."""
-    backfill: float = math.inf
-    """How far back the tasks lie that a new ledger counts; 0: it starts at nothing."""
-    limits: Limits
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +154,7 @@ class Tracker:
         """
         if self._state is None:
             loaded = await self._storage.load(self.agent) or Loaded(
-                book=self._new_book(), numbers={}, open={}, tracked=0
+                book=self._new_book(), numbers={}, watched={}, tracked=0
             )
             self._state = await self._adopted(loaded)
             if self._complete:
@@ -194,22 +184,99 @@ class Tracker:
     async def _poll(self) -> Outcome:
         state = await self.load()
         first = not state.book.complete
+        entry = Entry(self.agent, self._storage, state, self._rules)
         read_from = None if self._rules.history is None else self._now() - self._rules.history
-        entry = _Entry(self.agent, self._storage, state, self._rules)
-        reading = Reading(
-            self._source, self.agent, page_size=self._rules.page_size, known=lambda: entry.known, read_from=read_from
-        )
         await entry.limit(read_from)
-        async for page in reading.pages():
-            await entry.take(page, self._now())
-            if first:
-                self._state = await entry.commit(complete=False)
-                self._ratio = reading.ratio
-                self._progressed(self.agent, self._ratio)
+        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first)
+        if first:
+            swept = await self._read_first(entry, pages, read_from)
+        else:
+            swept = await self._read_again(entry, pages, read_from)
         now = self._now()
-        self._state = await entry.finish(now, reading)
+        self._state = await entry.finish(now, pages, **swept)
         self._measure(self._state)
         return Outcome(seconds=0.0, pages=entry.pages, tasks=entry.tasks, changes=entry.grown, first=first)
+
+    async def _read_first(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
+        """Reads the history for the first time, or what an earlier process has left of it."""
+        book = self._book
+        resume = None if book.sweep is None or book.reported is None else (book.sweep, book.reported)
+        reading = self._reading(entry, pages, read_from, resume=resume)
+        deepest = book.sweep
+        async for part in reading.slices():
+            await entry.take(part, self._now())
+            last = part.place(len(part.page.tasks) - 1)
+            deepest = last if deepest is None or last is None else min(deepest, last)
+            self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total)
+            self._ratio = reading.ratio
+            self._progressed(self.agent, self._ratio)
+        return {"sweep": None, "swept": self._now()}
+
+    async def _read_again(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
+        """Reads what can have changed, and a part of all the rest."""
+        book = self._book
+        sparse = Sparse(
+            pages,
+            entry.places,
+            page_size=self._rules.page_size,
+            counted=book.reported or 0,
+            known=lambda: entry.known,
+            task_bytes=book.task_bytes,
+        )
+        async for part in sparse.slices():
+            await entry.take(part, self._now())
+        if not sparse.is_answered:
+            async for part in self._reading(entry, pages, read_from).slices():
+                await entry.take(part, self._now())
+            return {}
+        entry.lose(sparse.lost)
+        missing = max(0, sparse.missing) if read_from is None else 0
+        hurry = bool(sparse.lost) or missing > book.missing
+        return await self._sweep(entry, pages, read_from, hurry=hurry or book.hurry)
+
+    async def _sweep(self, entry: Entry, pages: Pages, read_from: float | None, *, hurry: bool) -> dict[str, object]:
+        """Goes on with the sweep of the whole history, as far as it is due."""
+        book, now, interval = self._book, self._now(), self._rules.reconcile_interval
+        total = pages.total or 0
+        place, begun = book.sweep, book.swept or now
+        if place is None and (hurry or (interval and now - begun >= interval)):
+            place, begun = total - 1, now
+        if place is None or not (hurry or interval):
+            return {"hurry": hurry}
+        target = -1 if hurry else round(total * (1 - (now - begun) / interval))
+        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True)
+        retrying.total = pages.total
+        sweep = Sweep(retrying, place=place, page_size=self._rules.page_size, read_from=read_from)
+        async for part in sweep.slices(_SWEPT_AT_ONCE, target):
+            await entry.take(part, self._now())
+        pages.unreadable = retrying.unreadable
+        done = sweep.place < 0
+        return {
+            "sweep": None if done else sweep.place,
+            "swept": begun,
+            "hurry": hurry and not done,
+            "missing": max(0, total - entry.known - pages.skipped) if done else book.missing,
+        }
+
+    def _reading(
+        self,
+        entry: Entry,
+        pages: Pages,
+        read_from: float | None,
+        *,
+        resume: tuple[int, int] | None = None,
+    ) -> Reading:
+        return Reading(
+            pages,
+            page_size=self._rules.page_size,
+            known=lambda: entry.known,
+            resume=resume,
+            read_from=read_from,
+        )
+
+    @property
+    def _book(self) -> Book:
+        return self._state.book if self._state is not None else self._new_book()
 
     def _new_book(self) -> Book:
         now, backfill = self._now(), self._rules.backfill
@@ -232,12 +299,12 @@ class Tracker:
         if renewed:
             dropped = [key for key in loaded.numbers if key[0] in renewed]
             await self._storage.commit(self.agent, Commit(book=book, dropped=dropped))
-        young = {key: record for key, record in loaded.open.items() if _is_read(record.created, book.read_from)}
-        return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, renewed), open=young)
+        young = {key: record for key, record in loaded.watched.items() if is_read(record.created, book.read_from)}
+        return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, renewed), watched=young)
 
     def _measure(self, state: Loaded) -> None:
         """Takes the gauges that depend on the time."""
-        now, book, known = self._now(), state.book, state.open.values()
+        now, book, known = self._now(), state.book, [record for record in state.watched.values() if record.open]
         due = now - self._rules.overdue_grace
         overdue: dict[Labels, float] = {}
         oldest: dict[Labels, float] = {}
@@ -249,7 +316,7 @@ class Tracker:
         self._gauges = {
             "tasks": Gauge(tasks(state.numbers)),
             "tasks_overdue": Gauge(overdue),
-            "tasks_unreadable": Gauge({(): book.unreadable}),
+            "tasks_unreadable": Gauge({(): len(book.unreadable)}),
             "oldest_open_task_timestamp_seconds": Gauge(oldest),
             "open_runs": Gauge({(): len({record.run for record in known if record.run})}),
             "exporter_tracked_tasks": Gauge({(): state.tracked}),
@@ -279,127 +346,3 @@ def _waits_since(record: Record) -> float | None:
     if record.status == "scheduled" and record.scheduled is not None:
         return record.scheduled
     return record.created
-
-
-def _is_read(created: float | None, read_from: float | None) -> bool:
-    """Whether a task lies in the history that is read."""
-    return read_from is None or created is None or created >= read_from
-
-
-class _Entry:
-    """What one poll enters into the state of an agent."""
-
-    def __init__(self, agent: str, storage: Storage, state: Loaded, rules: Rules) -> None:
-        self._agent = agent
-        self._storage = storage
-        self._state = state
-        self._rules = rules
-        self._draft = Draft(rules.limits, state.numbers)
-        self._open = dict(state.open)
-        self._records: dict[int, Record] = {}
-        self._fresh: set[int] = set()
-        self._read_from = state.book.read_from
-        self._newest = state.book.newest
-        self.pages = 0
-        self.tasks = 0
-        self.grown: dict[str, int] = {}
-
-    @property
-    def known(self) -> int:
-        """How many tasks are known, those that have been taken included."""
-        return self._state.tracked + len(self._fresh)
-
-    async def limit(self, read_from: float | None) -> None:
-        """Takes the tasks that have left the history that is read out of the gauges, or those that are back in."""
-        before, after = self._read_from or 0.0, read_from or 0.0
-        self._read_from = read_from
-        sign = -1 if after > before else 1
-        if before == after:
-            return
-        moved = await self._storage.created_between(self._agent, min(before, after), max(before, after))
-        for key, record in moved.items():
-            self._draft.added[(TASKS, record.execution_type, record.status)] += sign
-            if sign < 0:
-                self._open.pop(key, None)
-            elif record.open:
-                self._open[key] = record
-
-    async def take(self, page: Page, now: float) -> None:
-        """Looks at every task of a page."""
-        self.pages += 1
-        self.tasks += len(page.tasks)
-        wanted = {digest(task.id): task for task in page.tasks if _is_read(task.created, self._read_from)}
-        known = await self._storage.records(self._agent, wanted.keys() - self._records.keys())
-        for key, task in wanted.items():
-            before = self._records.get(key) or known.get(key)
-            look = Look(
-                now=now,
-                settling=self._rules.settling_time,
-                history=self._is_history(task),
-                keep_numbers=self._rules.limits.numbers > 0,
-            )
-            after = observe(before, task, look, self._draft)
-            if before is None:
-                self._fresh.add(key)
-            if after != before:
-                self._enter(key, after)
-            # A clock that is wrong in one task must not make history of those that are to come.
-            if task.created is not None and task.created <= now:
-                self._newest = max(task.created, self._newest or task.created)
-
-    def _enter(self, key: int, record: Record) -> None:
-        self._records[key] = record
-        if record.open:
-            self._open[key] = record
-        else:
-            self._open.pop(key, None)
-
-    async def commit(self, *, complete: bool, **book: object) -> Loaded:
-        """Commits what has been taken so far; returns the new state."""
-        added = {key: amount for key, amount in self._draft.added.items() if amount}
-        state = self._state
-        numbers = plus(state.numbers, added)
-        ends = [end for end in (state.book.last_call_end, self._draft.last_call_end) if end is not None]
-        changes = {
-            "complete": complete,
-            "read_from": self._read_from,
-            "newest": self._newest,
-            "last_call_end": max(ends, default=None),
-            **book,
-        }
-        after = msgspec.structs.replace(
-            state,
-            book=msgspec.structs.replace(state.book, **changes),
-            numbers=numbers,
-            open=dict(self._open),
-            tracked=self.known,
-        )
-        await self._storage.commit(
-            self._agent,
-            Commit(book=after.book, numbers={key: numbers[key] for key in added}, records=self._records),
-        )
-        for key, amount in added.items():
-            self.grown[key[0]] = self.grown.get(key[0], 0) + amount
-        self._state = after
-        self._draft = Draft(self._rules.limits, numbers)
-        self._records, self._fresh = {}, set()
-        return after
-
-    async def finish(self, now: float, reading: Reading) -> Loaded:
-        """Commits the end of a complete reading."""
-        return await self.commit(
-            complete=True,
-            count_from=self._history_ends(),
-            last_success=now,
-            reported=reading.total,
-            unreadable=reading.unreadable,
-        )
-
-    def _is_history(self, task: Task) -> bool:
-        count_from = self._state.book.count_from
-        return count_from is None or (task.created is not None and task.created < count_from)
-
-    def _history_ends(self) -> float:
-        """Where counting begins once the history has been read: what is not older than its newest task is new."""
-        count_from = self._state.book.count_from
-        return (self._newest or 0.0) if count_from is None else count_from

@@ -20,7 +20,8 @@ from exporter.simulator.world import World
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Summary
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.tracker import Outcome, Rules, Tracker
+from exporter.tracking.rules import Rules
+from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
 from exporter.unpod.facts import Page
 from tests.truth.oracle import BOUNDS, Key, Oracle, Sight, Timeline

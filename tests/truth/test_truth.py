@@ -12,7 +12,7 @@ import pytest
 
 from exporter.simulator.faults import Fault
 from exporter.simulator.profiles import DEFAULT_PROFILES
-from exporter.tracking.tracker import Rules
+from exporter.tracking.rules import Rules
 from tests.truth.harness import LIMITS, Bench, bench
 
 READABLE = tuple(profile for profile in DEFAULT_PROFILES if not profile.no_access)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from exporter.tracking.poll import Reading
+from exporter.tracking.pages import Pages
+from exporter.tracking.reading import Reading
 from exporter.unpod.errors import BadResponse, ServerError, TooLarge
 from exporter.unpod.facts import Page, Task
 from tests.tracking.stories import START
@@ -53,21 +54,22 @@ def names(count: int) -> list[str]:
 
 async def read(
     shelf: Shelf, *, page_size: int = 4, read_from: float | None = None, known: Sequence[str] = ()
-) -> tuple[set[str], Reading]:
+) -> tuple[set[str], Pages]:
     found, ledger = set[str](), set(known)
-    reading = Reading(shelf, "agent", page_size=page_size, known=lambda: len(ledger), read_from=read_from)
-    async for page in reading.pages():
-        found |= {task.id for task in page.tasks}
+    pages = Pages(shelf, "agent")
+    reading = Reading(pages, page_size=page_size, known=lambda: len(ledger), read_from=read_from)
+    async for part in reading.slices():
+        found |= {task.id for task in part.page.tasks}
         ledger |= found
-    return found, reading
+    return found, pages
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 9])
 @pytest.mark.parametrize("counts", [True, False], ids=["with count", "without count"])
 async def test_all_pages_are_read(count: int, counts: bool) -> None:
-    found, reading = await read(Shelf(names(count), counts=counts))
+    found, pages = await read(Shelf(names(count), counts=counts))
     assert found == set(names(count))
-    assert reading.total == (count if counts else None)
+    assert pages.total == (count if counts else None)
 
 
 async def test_no_page_is_asked_for_beyond_the_count() -> None:
@@ -124,15 +126,15 @@ async def test_a_page_with_more_than_the_count_leaves_is_asked_for_again_and_the
 @pytest.mark.parametrize("place", range(9))
 @pytest.mark.parametrize("page_size", [4, 6, 9, 1])
 async def test_a_poisoned_document_costs_only_itself(place: int, page_size: int) -> None:
-    found, reading = await read(Shelf(names(9), poison=[f"T{place}"]), page_size=page_size)
+    found, pages = await read(Shelf(names(9), poison=[f"T{place}"]), page_size=page_size)
     assert found == set(names(9)) - {f"T{place}"}
-    assert reading.unreadable == 1
+    assert pages.skipped == 1
 
 
 async def test_several_poisoned_documents_are_all_walked_around() -> None:
-    found, reading = await read(Shelf(names(30), poison=["T0", "T1", "T17", "T29"]), page_size=10)
+    found, pages = await read(Shelf(names(30), poison=["T0", "T1", "T17", "T29"]), page_size=10)
     assert len(found) == 26
-    assert reading.unreadable == 4
+    assert pages.skipped == 4
 
 
 async def test_a_server_that_is_down_is_not_mistaken_for_poison() -> None:
@@ -152,15 +154,15 @@ async def test_a_server_that_goes_down_while_poison_is_looked_for_is_not_mistake
 
 
 async def test_an_answer_that_is_too_large_is_asked_for_in_parts() -> None:
-    found, reading = await read(Shelf(names(9), too_large=2))
+    found, pages = await read(Shelf(names(9), too_large=2))
     assert found == set(names(9))
-    assert reading.unreadable == 0
+    assert pages.skipped == 0
 
 
 async def test_a_single_task_that_is_too_large_is_unreadable() -> None:
-    found, reading = await read(Shelf(names(2), too_large=0))
+    found, pages = await read(Shelf(names(2), too_large=0))
     assert not found
-    assert reading.unreadable == 2
+    assert pages.skipped == 2
 
 
 async def test_history_before_the_limit_is_not_read() -> None:

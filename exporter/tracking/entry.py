@@ -1,0 +1,155 @@
+"""What one poll enters into the state of an agent, and commits as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from exporter.tracking.ledger import Look, observe
+from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.records import Record, digest
+from exporter.tracking.rules import Rules
+from exporter.tracking.storage import Commit, Loaded, Storage
+from exporter.tracking.tallies import TASKS, Draft, plus
+from exporter.unpod.facts import Task
+
+
+class Entry:
+    """What one poll enters into the state of an agent."""
+
+    def __init__(self, agent: str, storage: Storage, state: Loaded, rules: Rules) -> None:
+        self._agent = agent
+        self._storage = storage
+        self._state = state
+        self._rules = rules
+        self._draft = Draft(rules.limits, state.numbers)
+        self._watched = dict(state.watched)
+        self._records: dict[int, Record] = {}
+        self._fresh: set[int] = set()
+        self._read_from = state.book.read_from
+        self._newest = state.book.newest
+        self._bytes = 0
+        self.pages = 0
+        self.tasks = 0
+        self.grown: dict[str, int] = {}
+
+    @property
+    def known(self) -> int:
+        """How many tasks are known, those that have been taken included."""
+        return self._state.tracked + len(self._fresh)
+
+    async def limit(self, read_from: float | None) -> None:
+        """Takes the tasks that have left the history that is read out of the gauges, or those that are back in."""
+        before, after = self._read_from or 0.0, read_from or 0.0
+        self._read_from = read_from
+        sign = -1 if after > before else 1
+        if before == after:
+            return
+        moved = await self._storage.created_between(self._agent, min(before, after), max(before, after))
+        for key, record in moved.items():
+            self._draft.added[(TASKS, record.execution_type, record.status)] += sign
+            if sign < 0:
+                self._watched.pop(key, None)
+            elif record.watched:
+                self._watched[key] = record
+
+    @property
+    def places(self) -> dict[int, int]:
+        """Where the watched tasks lie, by key."""
+        return {key: record.place for key, record in self._watched.items() if record.place is not None}
+
+    async def take(self, part: Slice, now: float) -> None:
+        """Looks at every task of a slice."""
+        self.pages += 1
+        self.tasks += len(part.page.tasks)
+        self._bytes += part.page.bytes
+        wanted = {digest(task.id): task for task in part.page.tasks if is_read(task.created, self._read_from)}
+        places = {digest(task.id): part.place(index) for index, task in enumerate(part.page.tasks)}
+        known = await self._storage.records(self._agent, wanted.keys() - self._records.keys())
+        for key, task in wanted.items():
+            before = self._records.get(key) or known.get(key)
+            look = Look(
+                now=now,
+                settling=self._rules.settling_time,
+                history=self._is_history(task),
+                keep_numbers=self._rules.limits.numbers > 0,
+            )
+            after = observe(before, task, look, self._draft)
+            after = msgspec.structs.replace(after, place=places[key] if after.watched else None)
+            if before is None:
+                self._fresh.add(key)
+            if after != before:
+                self._enter(key, after)
+            # A clock that is wrong in one task must not make history of those that are to come.
+            if task.created is not None and task.created <= now:
+                self._newest = max(task.created, self._newest or task.created)
+
+    def _enter(self, key: int, record: Record) -> None:
+        self._records[key] = record
+        if record.watched:
+            self._watched[key] = record
+        else:
+            self._watched.pop(key, None)
+
+    async def commit(self, *, complete: bool, **book: object) -> Loaded:
+        """Commits what has been taken so far; returns the new state."""
+        added = {key: amount for key, amount in self._draft.added.items() if amount}
+        state = self._state
+        numbers = plus(state.numbers, added)
+        ends = [end for end in (state.book.last_call_end, self._draft.last_call_end) if end is not None]
+        changes = {
+            "complete": complete,
+            "read_from": self._read_from,
+            "newest": self._newest,
+            "last_call_end": max(ends, default=None),
+            **book,
+        }
+        after = msgspec.structs.replace(
+            state,
+            book=msgspec.structs.replace(state.book, **changes),
+            numbers=numbers,
+            watched=dict(self._watched),
+            tracked=self.known,
+        )
+        await self._storage.commit(
+            self._agent,
+            Commit(book=after.book, numbers={key: numbers[key] for key in added}, records=self._records),
+        )
+        for key, amount in added.items():
+            self.grown[key[0]] = self.grown.get(key[0], 0) + amount
+        self._state = after
+        self._draft = Draft(self._rules.limits, numbers)
+        self._records, self._fresh = {}, set()
+        return after
+
+    async def finish(self, now: float, pages: Pages, **book: object) -> Loaded:
+        """Commits the end of a poll that was complete."""
+        return await self.commit(
+            complete=True,
+            count_from=self._history_ends(),
+            last_success=now,
+            reported=pages.total,
+            unreadable=tuple(sorted(pages.unreadable)),
+            task_bytes=self._bytes / self.tasks if self.tasks else self._state.book.task_bytes,
+            **book,
+        )
+
+    def lose(self, keys: Iterable[int]) -> None:
+        """Takes note that watched tasks are not where they were."""
+        for key in keys:
+            self._enter(key, msgspec.structs.replace(self._watched[key], place=None))
+
+    def _is_history(self, task: Task) -> bool:
+        count_from = self._state.book.count_from
+        return count_from is None or (task.created is not None and task.created < count_from)
+
+    def _history_ends(self) -> float:
+        """Where counting begins once the history has been read: what is not older than its newest task is new."""
+        count_from = self._state.book.count_from
+        return (self._newest or 0.0) if count_from is None else count_from
+
+
+def is_read(created: float | None, read_from: float | None) -> bool:
+    """Whether a task lies in the history that is read."""
+    return read_from is None or created is None or created >= read_from

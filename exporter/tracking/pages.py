@@ -1,0 +1,115 @@
+"""Pages of one agent's tasks, checked against their own count, and walked around what the server cannot write.
+
+A document that the server cannot write fails every page that holds it, for ever. Such a page is read in aligned parts
+(page k of size P is pages (k-1)f+1 .. kf of size P/f) down to the single task, which is skipped. That the server is not
+simply down is told by a page past the end: it holds no document and always works. Places of such tasks are remembered,
+so that a page with one of them is asked for in parts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, Protocol
+
+import msgspec
+
+from exporter.unpod.errors import BadResponse, ServerError, TooLarge
+from exporter.unpod.facts import Page
+
+_POISONED: Final = 500
+"""The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
+_FAR: Final = 1_000_000_000
+"""A page past the end of every history."""
+
+
+class Source(Protocol):
+    """Where pages come from. Raises ``UnpodError``."""
+
+    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+        """One page of an agent's tasks, newest first."""
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Some tasks in a row."""
+
+    page: Page
+    first: int
+    """How many tasks were newer than its first one."""
+
+    def place(self, index: int) -> int | None:
+        """How many tasks are older than the one at this index; None where the platform does not count."""
+        return None if self.page.total is None else self.page.total - 1 - self.first - index
+
+
+class Pages:
+    """The pages of one agent during one poll. ``unreadable`` are the places that are known to be; they are tried again
+    where ``retry`` is set."""
+
+    def __init__(self, source: Source, agent: str, unreadable: Collection[int] = (), *, retry: bool = False) -> None:
+        self._source = source
+        self._agent = agent
+        self._avoided: frozenset[int] = frozenset() if retry else frozenset(unreadable)
+        self.unreadable = set(unreadable)
+        self.total: int | None = None
+        """The API's own ``count``, as last told."""
+        self._uncounted = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many tasks the server cannot deliver."""
+        return len(self.unreadable) + self._uncounted
+
+    async def read(self, number: int, size: int) -> list[Slice]:
+        """A page, or its parts where it cannot be read as a whole. Raises ``UnpodError``."""
+        return await self._read(number, size, whole=True)
+
+    async def _read(self, number: int, size: int, *, whole: bool) -> list[Slice]:
+        if self._is_avoided(number, size):
+            return await self._parts(number, size)
+        try:
+            part = Slice(await self._request(number, size), (number - 1) * size)
+        except TooLarge:
+            return await self._parts(number, size)
+        except ServerError as error:
+            if error.status != _POISONED:
+                raise
+            if whole or size == 1:
+                await self._request(_FAR, 1)
+            return await self._parts(number, size)
+        self.unreadable -= {part.place(index) for index in range(part.page.received)}
+        return [part]
+
+    async def _parts(self, number: int, size: int) -> list[Slice]:
+        if size == 1:
+            self._skip(number)
+            return []
+        factor = next(factor for factor in range(2, size + 1) if size % factor == 0)
+        parts = []
+        for part in range((number - 1) * factor + 1, number * factor + 1):
+            if self.total is None or (part - 1) * (size // factor) < self.total:
+                parts += await self._read(part, size // factor, whole=False)
+        return parts
+
+    def _skip(self, number: int) -> None:
+        if self.total is None:
+            self._uncounted += 1
+        else:
+            self.unreadable.add(self.total - number)
+
+    def _is_avoided(self, number: int, size: int) -> bool:
+        if self.total is None:
+            return False
+        newest = self.total - 1 - (number - 1) * size
+        return any(newest - size < place <= newest for place in self._avoided)
+
+    async def _request(self, number: int, size: int) -> Page:
+        """A page that agrees with its own count. A task created between counting and reading explains one that does
+        not, so it is asked for once more."""
+        for _ in range(2):
+            page = await self._source.tasks(self._agent, page=number, page_size=size)
+            if page.whole or page.total is None or page.received <= max(0, page.total - (number - 1) * size):
+                self.total = page.total
+                return page
+        raise BadResponse(
+            f"page {number} of {size} tasks holds {page.received}, but the platform counts {page.total} in all"
+        )

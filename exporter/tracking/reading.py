@@ -1,0 +1,135 @@
+"""One reading of an agent's tasks: which pages, in which order, and when it is complete.
+
+Pages are read newest first. New tasks push the others down while pages are read, so a page may repeat tasks of the one
+before: that loses nothing. But tasks with equal ``created`` may swap places between two requests, and one of them may
+slip from a page that is still to be read to one that was read before. A reading is therefore complete only when as many
+different tasks are known as the first answer counted; otherwise the pages between which tasks with equal ``created``
+lie are read again. (A known task that slips is looked at in the next poll: nothing of it is lost.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from exporter.tracking.pages import Pages, Slice
+from exporter.unpod.errors import BadResponse
+
+_ROUNDS: Final = 12
+"""How often pages are read again within one poll before its answers count as contradictory."""
+_Edges = tuple[float | None, float | None]
+
+
+class Reading:
+    """One complete reading of an agent's tasks, newest first.
+
+    ``known`` tells how many different tasks are known, those that have been taken included; ``resume`` at which place
+    an earlier reading ended, and how many tasks there were then; ``read_from`` leaves out tasks created before it (Unix
+    seconds).
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        *,
+        page_size: int,
+        known: Callable[[], int],
+        resume: tuple[int, int] | None = None,
+        read_from: float | None = None,
+    ) -> None:
+        self._pages = pages
+        self._page_size = page_size
+        self._known = known
+        self._resume = resume
+        self._read_from = read_from
+        self._unidentified = 0
+        self._expected: int | None = None
+        self._edges: dict[int, _Edges] = {}
+
+    @property
+    def ratio(self) -> float:
+        """How much of the history is known, from 0 to 1."""
+        total = self._pages.total
+        return min(1.0, (self._known() + self._pages.skipped) / total) if total else 0.0
+
+    async def slices(self) -> AsyncIterator[Slice]:
+        """The tasks, to be taken slice by slice; when they end, the reading was complete.
+
+        Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
+        """
+        async for part in self._once():
+            yield part
+        for _ in range(_ROUNDS):
+            if self._is_complete():
+                return
+            async for part in self._again():
+                yield part
+        if not self._is_complete():
+            raise BadResponse(
+                f"the platform counts {self._expected} tasks, but its pages hold {self._known()} different ones, "
+                f"however often they are read"
+            )
+
+    async def _once(self) -> AsyncIterator[Slice]:
+        number = 0
+        before: frozenset[str] = frozenset()
+        while True:
+            number += 1
+            parts = await self._pages.read(number, self._page_size)
+            if self._expected is None:
+                self._expected = self._pages.total
+            for part in parts:
+                self._unidentified += part.page.unidentified
+                yield part
+            found = frozenset(task.id for part in parts for task in part.page.tasks)
+            self._edges[number] = _edges(parts)
+            if self._is_last(number, parts, repeats=found <= before):
+                return
+            before = found
+            number = self._skipped(number)
+
+    def _skipped(self, number: int) -> int:
+        """The page before the next one: past what an earlier reading has read, once the new tasks are read."""
+        if self._resume is None or self._pages.total is None:
+            return number
+        place, counted = self._resume
+        if number * self._page_size < self._pages.total - counted:
+            return number
+        self._resume = None
+        return max(number, (self._pages.total - 1 - place) // self._page_size)
+
+    async def _again(self) -> AsyncIterator[Slice]:
+        """The pages between which tasks with equal ``created`` lie; all of them where there are none such."""
+        tied = {
+            page
+            for number, edges in self._edges.items()
+            if number + 1 in self._edges and edges[1] == self._edges[number + 1][0]
+            for page in (number, number + 1)
+        }
+        total = self._pages.total or 0
+        for number in sorted(tied) or range(1, total // self._page_size + 2):
+            for part in await self._pages.read(number, self._page_size):
+                yield part
+
+    def _is_last(self, number: int, parts: list[Slice], *, repeats: bool) -> bool:
+        if any(part.page.whole for part in parts) or self._is_past_history(parts):
+            return True
+        if self._pages.total is not None:
+            return number * self._page_size >= self._pages.total
+        received = sum(part.page.received for part in parts)
+        return repeats or received + self._pages.skipped < self._page_size
+
+    def _is_past_history(self, parts: list[Slice]) -> bool:
+        times = [task.created for part in parts for task in part.page.tasks if task.created is not None]
+        return self._read_from is not None and bool(times) and min(times) < self._read_from
+
+    def _is_complete(self) -> bool:
+        if self._expected is None or self._read_from is not None:
+            return True
+        return self._known() + self._pages.skipped + self._unidentified >= self._expected
+
+
+def _edges(parts: list[Slice]) -> _Edges:
+    """``created`` of the first and of the last task."""
+    tasks = [task for part in parts for task in part.page.tasks]
+    return (tasks[0].created, tasks[-1].created) if tasks else (None, None)

@@ -1,0 +1,150 @@
+"""A poll that reads what can have changed: its cost follows change, not history.
+
+**What is read.** The newest page, which tells how many tasks there are; as many more as hold the tasks that are new;
+and the pages on which the watched tasks lie: those that are open, that changed within the settling time, or whose call
+is a stub that waits for its record.
+
+**Where a task lies.** Tasks are listed by ``created``, and are only ever added: nearly always on top. So the number of
+tasks below one, its place, stays what it was when it was seen last, and its distance from the top is the count less
+its place. What breaks this (tasks with equal ``created`` swap, a task is added below the top) moves a task by a little,
+so a watched task that is not where it should be is looked for on the pages beside.
+
+**Why this is complete.** The platform counts its tasks. As long as the known ones are as many, no task has been missed.
+Where they are fewer, or a watched task is not found, the whole history is swept at once; and it is swept anyway, spread
+over the reconcile interval, for what changes long after it had settled: redials, restarts of failed runs, late records.
+Every look at a task goes through the same ledger, so it does not matter which of these has led to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.records import digest
+
+_SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
+"""Sizes of a page that are considered."""
+_REQUEST: Final = 256 * 1024
+"""What a request costs the platform (a scan, a sort), as bytes that one could read instead."""
+_BEYOND: Final = 2
+"""Pages below the newest ones on which a new task is looked for."""
+
+
+class Sparse:
+    """One poll of an agent whose history is known.
+
+    ``places`` are those of the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
+    ``known`` tells how many are known now, ``task_bytes`` what one weighs.
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        places: Mapping[int, int],
+        *,
+        page_size: int,
+        counted: int,
+        known: Callable[[], int],
+        task_bytes: float,
+    ) -> None:
+        self._pages = pages
+        self._unseen = dict(places)
+        self._counted = counted
+        self._known = known
+        self._size = _best_size(places, counted, page_size, task_bytes)
+        self._read: set[int] = set()
+        self.is_answered = True
+        """Whether the platform counts and pages; otherwise only a whole reading tells anything."""
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """Watched tasks that were not found."""
+        return frozenset(self._unseen)
+
+    @property
+    def missing(self) -> int:
+        """How many tasks the platform counts that are not known."""
+        return (self._pages.total or 0) - self._known() - self._pages.skipped
+
+    async def slices(self) -> AsyncIterator[Slice]:
+        """The tasks, to be taken slice by slice. Raises ``UnpodError``: then nothing that was taken may be counted."""
+        async for part in self._page(1):
+            self.is_answered = part.page.total is not None and not part.page.whole
+            yield part
+        if not self.is_answered:
+            return
+        for wanted in (self._expected_pages, self._pages_beside, self._pages_beyond):
+            while left := wanted() - self._read:
+                async for part in self._page(min(left)):
+                    yield part
+
+    async def _page(self, number: int) -> AsyncIterator[Slice]:
+        self._read.add(number)
+        for part in await self._pages.read(number, self._size):
+            for task in part.page.tasks:
+                self._unseen.pop(digest(task.id), None)
+            yield part
+
+    def _expected_pages(self) -> set[int]:
+        return {self._page_of(place) for place in self._unseen.values()} | set(range(1, self._newest + 1))
+
+    def _pages_beside(self) -> set[int]:
+        expected = {self._page_of(place) for place in self._unseen.values()}
+        return {page for middle in expected for page in (middle - 1, middle + 1) if self._exists(page)}
+
+    def _pages_beyond(self) -> set[int]:
+        if self.missing <= 0:
+            return set()
+        return {page for page in range(1, self._newest + _BEYOND + 1) if self._exists(page)}
+
+    @property
+    def _newest(self) -> int:
+        """How many pages the new tasks fill."""
+        return -(-((self._pages.total or 0) - self._counted) // self._size)
+
+    def _page_of(self, place: int) -> int:
+        return max(0, (self._pages.total or 0) - 1 - place) // self._size + 1
+
+    def _exists(self, page: int) -> bool:
+        return page >= 1 and (page - 1) * self._size < (self._pages.total or 0)
+
+
+class Sweep:
+    """Reads the history again from ``place`` downwards, so many pages of it, or until tasks created before
+    ``read_from``."""
+
+    def __init__(self, pages: Pages, *, place: int, page_size: int, read_from: float | None) -> None:
+        self._pages = pages
+        self._page_size = page_size
+        self._read_from = read_from
+        self.place = place
+        """Where it goes on; below 0 it is done."""
+
+    async def slices(self, pages: int, target: int) -> AsyncIterator[Slice]:
+        """At most so many pages, down to the place ``target``. Raises ``UnpodError``."""
+        for _ in range(pages):
+            if self.place < 0 or self.place < target:
+                return
+            number = max(0, (self._pages.total or 0) - 1 - self.place) // self._page_size + 1
+            parts = await self._pages.read(number, self._page_size)
+            for part in parts:
+                yield part
+            self.place = min(self.place - 1, (self._pages.total or 0) - 1 - number * self._page_size)
+            if self._is_past_history(parts):
+                self.place = -1
+
+    def _is_past_history(self, parts: list[Slice]) -> bool:
+        times = [task.created for part in parts for task in part.page.tasks if task.created is not None]
+        return self._read_from is not None and bool(times) and min(times) < self._read_from
+
+
+def _best_size(places: Mapping[int, int], counted: int, page_size: int, task_bytes: float) -> int:
+    """The size of page with which the newest page and those of the watched tasks cost the least."""
+    depths = [max(0, counted - 1 - place) for place in places.values()]
+
+    def cost(size: int) -> float:
+        pages = {0, *(depth // size for depth in depths)}
+        return len(pages) * (_REQUEST + min(size, max(counted, 1)) * task_bytes)
+
+    return min((size for size in {*_SIZES, page_size} if size <= page_size), key=lambda size: (cost(size), -size))
