@@ -23,9 +23,9 @@ from exporter.progress import Display
 from exporter.tracking.fleet import Fleet, Log, Named, Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
+from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.rules import Rules
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Token
 from exporter.unpod.errors import UnpodError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,10 @@ from exporter.tracking.rules import Rules
 from exporter.tracking.storage import Commit, Loaded, Storage
 from exporter.tracking.tallies import TASKS, Draft, plus
 from exporter.unpod.facts import Task
+
+_PAGE_BYTES: Final = 3 * 2**20
+"""What a page should weigh: more would hold up the scrapes while it is decoded, less would ask too often."""
+_FIRST_PAGE: Final = 20
 
 
 class Entry:
@@ -53,6 +58,18 @@ class Entry:
                 self._watched.pop(key, None)
             elif record.watched:
                 self._watched[key] = record
+
+    @property
+    def task_bytes(self) -> float:
+        """What a task weighs, on average, as far as known; else 0."""
+        return self._bytes / self.tasks if self.tasks else self._state.book.task_bytes
+
+    @property
+    def page_size(self) -> int:
+        """How many tasks to ask for at once: few until it is known what they weigh, then a page of good size."""
+        if not self.task_bytes:
+            return min(_FIRST_PAGE, self._rules.page_size)
+        return min(self._rules.page_size, max(1, int(_PAGE_BYTES / self.task_bytes)))
 
     @property
     def places(self) -> dict[int, int]:
@@ -131,7 +148,7 @@ class Entry:
             last_success=now,
             reported=pages.total,
             unreadable=tuple(sorted(pages.unreadable)),
-            task_bytes=self._bytes / self.tasks if self.tasks else self._state.book.task_bytes,
+            task_bytes=self.task_bytes,
             **book,
         )
 

@@ -78,15 +78,19 @@ def _settles(known: Record | None, task: Task, call: KnownCall | None, look: Loo
     """Until when a task that is not open is watched: for the settling time after a change, longer for a stub."""
     waits = _PATIENCE * look.settling if call is not None and call.held is not None else look.settling
     if known is None:
-        # A task seen for the first time may have changed long ago.
-        told = (task.changed, task.created, task.call.end if task.call else None)
-        since = min(max((time for time in told if time is not None), default=look.now), look.now)
-        until = since + _PATIENCE * look.settling
+        until = _newest(task, look) + _PATIENCE * look.settling
     elif (known.status, known.call, known.retry_attempt) != (task.status, call, task.retry_attempt):
         until = look.now + waits
     else:
         until = known.settles or 0.0
     return until if until > look.now else None
+
+
+def _newest(task: Task, look: Look) -> float:
+    """When a task that is seen for the first time has changed last, as far as its times tell."""
+    call = task.call
+    told = (task.created, task.changed, task.scheduled, call.start if call else None, call.end if call else None)
+    return max((time for time in told if time is not None and time <= look.now), default=look.now)
 
 
 def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:
@@ -189,6 +193,9 @@ def _hidden(before: KnownCall, task: Task, look: Look, draft: Draft) -> KnownCal
 
 
 def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:
+    if known is None and look.now - _newest(task, look) >= _PATIENCE * look.settling:
+        # What is a stub for so long already will not be enriched any more.
+        look = msgspec.structs.replace(look, settling=0.0)
     closed = known is None and look.history and _over(shown, task)
     call = _followed(KnownCall(seen=Seen.CLOSED if closed else 0), shown, task, look, draft)
     return _left_if(task.status in WAITING, call)

@@ -23,7 +23,8 @@ _Edges = tuple[float | None, float | None]
 class Reading:
     """One complete reading of an agent's tasks, newest first.
 
-    ``known`` tells how many different tasks are known, those that have been taken included; ``resume`` at which place
+    ``page_size`` tells how many tasks to ask for at once, and may know better after the first page; ``known`` tells how
+    many different tasks are known, those that have been taken included; ``resume`` at which place
     an earlier reading ended, and how many tasks there were then; ``read_from`` leaves out tasks created before it (Unix
     seconds).
     """
@@ -32,13 +33,14 @@ class Reading:
         self,
         pages: Pages,
         *,
-        page_size: int,
+        page_size: Callable[[], int],
         known: Callable[[], int],
         resume: tuple[int, int] | None = None,
         read_from: float | None = None,
     ) -> None:
         self._pages = pages
-        self._page_size = page_size
+        self._best_size = page_size
+        self._page_size = page_size()
         self._known = known
         self._resume = resume
         self._read_from = read_from
@@ -86,7 +88,15 @@ class Reading:
             if self._is_last(number, parts, repeats=found <= before):
                 return
             before = found
-            number = self._skipped(number)
+            number = self._skipped(number if number > 1 else self._refitted())
+
+    def _refitted(self) -> int:
+        """Fits the size of page to what the tasks of the first page weigh; returns how many such pages it makes up."""
+        read = self._page_size
+        self._page_size = self._best_size()
+        if read < self._page_size:
+            self._edges.clear()
+        return read // self._page_size
 
     def _skipped(self, number: int) -> int:
         """The page before the next one: past what an earlier reading has read, once the new tasks are read."""

@@ -246,7 +246,7 @@ class Tracker:
         target = -1 if hurry else round(total * (1 - (now - begun) / interval))
         retrying = Pages(self._source, self.agent, pages.unreadable, retry=True)
         retrying.total = pages.total
-        sweep = Sweep(retrying, place=place, page_size=self._rules.page_size, read_from=read_from)
+        sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=read_from)
         async for part in sweep.slices(_SWEPT_AT_ONCE, target):
             await entry.take(part, self._now())
         pages.unreadable = retrying.unreadable
@@ -268,7 +268,7 @@ class Tracker:
     ) -> Reading:
         return Reading(
             pages,
-            page_size=self._rules.page_size,
+            page_size=lambda: entry.page_size,
             known=lambda: entry.known,
             resume=resume,
             read_from=read_from,

@@ -57,7 +57,7 @@ async def read(
 ) -> tuple[set[str], Pages]:
     found, ledger = set[str](), set(known)
     pages = Pages(shelf, "agent")
-    reading = Reading(pages, page_size=page_size, known=lambda: len(ledger), read_from=read_from)
+    reading = Reading(pages, page_size=lambda: page_size, known=lambda: len(ledger), read_from=read_from)
     async for part in reading.slices():
         found |= {task.id for task in part.page.tasks}
         ledger |= found

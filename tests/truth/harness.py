@@ -18,9 +18,9 @@ from exporter.simulator.profiles import Profile
 from exporter.simulator.runner import serve
 from exporter.simulator.world import World
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Summary
+from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.rules import Rules
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
 from exporter.unpod.facts import Page
@@ -98,6 +98,8 @@ class Bench:
         self.oracles = {handle: Oracle(settling=rules.settling_time) for handle in world.handles}
         self.measured: dict[str, float] = {}
         """When the gauges of an agent were taken; without those whose history has not been read yet."""
+        self.tasks_read = 0
+        """By all polls that have ended."""
         self._client = client
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._heard = 0
@@ -130,6 +132,7 @@ class Bench:
         try:
             outcome = await tracker.poll()
         finally:
+            self.tasks_read += sum(len(tasks) for tasks, _ in witness.looks)
             # A first reading is committed page by page; a later poll as a whole, or not at all.
             succeeded = outcome is not None and outcome.error is None
             if succeeded or not begun:
@@ -160,9 +163,9 @@ class Bench:
         self.path = path
         await self.start()
 
-    def pages_of(self, handle: str) -> int:
-        """How many pages the last poll of an agent has read."""
-        return len(self._witnesses[handle].looks)
+    def numbers(self, handle: str) -> dict[Key, float]:
+        """What is exported of an agent."""
+        return numbers_of(self._trackers[handle])
 
     def check(self, handle: str) -> None:
         """Every number of an agent is what the truth says, exactly; none is shown before its history has been read."""

@@ -129,7 +129,8 @@ class Oracle:
         before = self._sights.get(task)
         first = before is None
         self._task(before, sight, silent=first and history)
-        self._calls_of(task, sight, now, closed=first and history)
+        settled = first and now - _newest(sight, now) >= 6 * self._settling
+        self._calls_of(task, sight, now, closed=first and history, settled=settled)
         self._start(task, before, sight, silent=first and history)
         if sight.status in RUNNING and (before is None or before.status != sight.status):
             moved = sight.changed is not None and (before is None or before.changed != sight.changed)
@@ -156,7 +157,7 @@ class Oracle:
                 attempt = max(attempt, before.retry_attempt)
             self._observe(("task_retry_attempts", kind), attempt)
 
-    def _calls_of(self, task: str, sight: Sight, now: float, *, closed: bool) -> None:
+    def _calls_of(self, task: str, sight: Sight, now: float, *, closed: bool, settled: bool) -> None:
         calls = self._calls[task]
         before = calls.get(self._current.get(task, -1))
         if before is not None and sight.call is not None and self._looks_like(self._sights.get(task), sight):
@@ -181,7 +182,7 @@ class Oracle:
             return
         if call.counted:
             self._parts(call)
-        elif sight.call.end is not None or sight.call.duration or (sight.call.enriched and _tells_end(sight)):
+        elif settled or _is_final(sight.call, sight):
             self._count(call)
         else:
             self._settle(call, now)
@@ -286,6 +287,13 @@ class Oracle:
         return sight.created
 
 
+def _newest(sight: Sight, now: float) -> float:
+    """When what is shown at first sight has changed last, as far as it tells."""
+    call = sight.call
+    told = (sight.created, sight.changed, sight.scheduled, call.start if call else None, call.end if call else None)
+    return max((time for time in told if time is not None and time <= now), default=now)
+
+
 def _began_after(shown: truth.Shown, call: _Attempt) -> bool:
     """Whether what was taken for a call turns out to be another one."""
     return call.ended is not None and shown.start is not None and shown.start > call.ended
@@ -300,6 +308,10 @@ def _is_stub(sight: Sight) -> bool:
         and not call.enriched
         and (call.start, call.direction, call.code) == (None, "unknown", "unknown")
     )
+
+
+def _is_final(call: truth.Shown, sight: Sight) -> bool:
+    return call.end is not None or bool(call.duration) or (call.enriched and _tells_end(sight))
 
 
 def _tells_end(sight: Sight) -> bool:
