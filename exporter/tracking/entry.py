@@ -11,6 +11,7 @@ from exporter.tracking.ledger import Look, observe
 from exporter.tracking.pages import Pages, Slice
 from exporter.tracking.records import Record, digest
 from exporter.tracking.rules import Rules
+from exporter.tracking.sparse import Watched
 from exporter.tracking.storage import Commit, Loaded, Storage
 from exporter.tracking.tallies import TASKS, Draft, plus
 from exporter.unpod.facts import Task
@@ -72,9 +73,13 @@ class Entry:
         return min(self._rules.page_size, max(1, int(_PAGE_BYTES / self.task_bytes)))
 
     @property
-    def places(self) -> dict[int, int]:
-        """Where the watched tasks lie, by key."""
-        return {key: record.place for key, record in self._watched.items() if record.place is not None}
+    def watched(self) -> dict[int, Watched]:
+        """Where the watched tasks lie, by key, as far as known."""
+        return {
+            key: Watched(record.place, record.created)
+            for key, record in self._watched.items()
+            if record.place is not None
+        }
 
     async def take(self, part: Slice, now: float) -> None:
         """Looks at every task of a slice."""

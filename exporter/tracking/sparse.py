@@ -17,8 +17,9 @@ Every look at a task goes through the same ledger, so it does not matter which o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
 
 from exporter.tracking.pages import Pages, Slice
 from exporter.tracking.records import digest
@@ -29,19 +30,28 @@ _REQUEST: Final = 256 * 1024
 """What a request costs the platform (a scan, a sort), as bytes that one could read instead."""
 _BEYOND: Final = 2
 """Pages below the newest ones on which a new task is looked for."""
+_BESIDE: Final = (1, 3)
+"""How many pages above and below its own a watched task is looked for on: first near, then farther."""
+
+
+class Watched(NamedTuple):
+    """Where a watched task lies."""
+
+    place: int
+    created: float | None
 
 
 class Sparse:
     """One poll of an agent whose history is known.
 
-    ``places`` are those of the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
+    ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
     ``known`` tells how many are known now, ``task_bytes`` what one weighs.
     """
 
     def __init__(
         self,
         pages: Pages,
-        places: Mapping[int, int],
+        watched: Mapping[int, Watched],
         *,
         page_size: int,
         counted: int,
@@ -49,11 +59,12 @@ class Sparse:
         task_bytes: float,
     ) -> None:
         self._pages = pages
-        self._unseen = dict(places)
+        self._unseen = dict(watched)
         self._counted = counted
         self._known = known
-        self._size = _best_size(places, counted, page_size, task_bytes)
+        self._size = _best_size([one.place for one in watched.values()], counted, page_size, task_bytes)
         self._read: set[int] = set()
+        self._tied: set[tuple[int, float | None, int]] = set()
         self.is_answered = True
         """Whether the platform counts and pages; otherwise only a whole reading tells anything."""
 
@@ -74,7 +85,8 @@ class Sparse:
             yield part
         if not self.is_answered:
             return
-        for wanted in (self._expected_pages, self._pages_beside, self._pages_beyond):
+        near, far = (partial(self._pages_beside, distance) for distance in _BESIDE)
+        for wanted in (self._expected_pages, near, self._pages_of_ties, far, self._pages_beyond):
             while left := wanted() - self._read:
                 async for part in self._page(min(left)):
                     yield part
@@ -84,14 +96,22 @@ class Sparse:
         for part in await self._pages.read(number, self._size):
             for task in part.page.tasks:
                 self._unseen.pop(digest(task.id), None)
+            if part.page.tasks:
+                self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
             yield part
 
     def _expected_pages(self) -> set[int]:
-        return {self._page_of(place) for place in self._unseen.values()} | set(range(1, self._newest + 1))
+        return {self._page_of(watched.place) for watched in self._unseen.values()} | set(range(1, self._newest + 1))
 
-    def _pages_beside(self) -> set[int]:
-        expected = {self._page_of(place) for place in self._unseen.values()}
-        return {page for middle in expected for page in (middle - 1, middle + 1) if self._exists(page)}
+    def _pages_beside(self, distance: int) -> set[int]:
+        expected = {self._page_of(watched.place) for watched in self._unseen.values()}
+        beside = range(-distance, distance + 1)
+        return {middle + by for middle in expected for by in beside if self._exists(middle + by)}
+
+    def _pages_of_ties(self) -> set[int]:
+        """The pages next to those at whose edge lies a task with the same ``created`` as one that is not found."""
+        wanted = {watched.created for watched in self._unseen.values()}
+        return {number + by for number, created, by in self._tied if created in wanted and self._exists(number + by)}
 
     def _pages_beyond(self) -> set[int]:
         if self.missing <= 0:
@@ -139,9 +159,9 @@ class Sweep:
         return self._read_from is not None and bool(times) and min(times) < self._read_from
 
 
-def _best_size(places: Mapping[int, int], counted: int, page_size: int, task_bytes: float) -> int:
+def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float) -> int:
     """The size of page with which the newest page and those of the watched tasks cost the least."""
-    depths = [max(0, counted - 1 - place) for place in places.values()]
+    depths = [max(0, counted - 1 - place) for place in places]
 
     def cost(size: int) -> float:
         pages = {0, *(depth // size for depth in depths)}

@@ -217,7 +217,7 @@ class Tracker:
         book = self._book
         sparse = Sparse(
             pages,
-            entry.places,
+            entry.watched,
             page_size=self._rules.page_size,
             counted=book.reported or 0,
             known=lambda: entry.known,

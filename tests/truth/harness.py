@@ -229,10 +229,11 @@ async def bench(
     history: float = 2.0,
     rules: Rules | None = None,
     gzip: bool = False,
+    restless_ties: float = 0.25,
 ) -> AsyncIterator[Bench]:
     """A bench whose process has been started; ``history`` in hours."""
     clock, faults = Clock(), Faults(seed=seed)
-    world = World(seed=seed, now=clock(), agents=profiles, history=history)
+    world = World(seed=seed, now=clock(), agents=profiles, history=history, restless_ties=restless_ties)
     async with serve(world, clock=clock, token=TOKEN, faults=faults, gzip=gzip) as url:
         settings = Settings(base_url=url, org_handle="demo-org", requests_per_minute=10**6, timeout=10.0)
         client = Client(settings, StaticToken(TOKEN), clock=clock, monotonic=clock, sleep=clock.sleep)

