@@ -50,9 +50,9 @@ def is_same(before: KnownCall, shown: Call, known: Record, task: Task) -> bool:
     return next((verdict for verdict in verdicts if verdict is not None), True)
 
 
-def told(call: Call) -> Seen:
+def told(call: Call) -> int:
     """Which of its names an output tells."""
-    return (Seen.TOLD_ID if call.id else Seen(0)) | (Seen.TOLD_START if call.start is not None else Seen(0))
+    return (Seen.TOLD_ID if call.id else 0) | (Seen.TOLD_START if call.start is not None else 0)
 
 
 def name(call: Call) -> int:

@@ -219,7 +219,7 @@ def _enriched(call: Call) -> bool:
 
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
-    seen = Seen(before.seen) & ~(Seen.TOLD_ID | Seen.TOLD_START) | told(shown)
+    seen = before.seen & ~(Seen.TOLD_ID | Seen.TOLD_START) | told(shown)
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
@@ -231,7 +231,7 @@ def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Dra
         id=digest(shown.id) if shown.id else named.id,
         start=shown.start if shown.start is not None else named.start,
         digest=shown.digest,
-        seen=int(seen),
+        seen=seen,
         ended=ended,
         held=held,
         amounts=before.amounts,
@@ -262,7 +262,7 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
 
 def _count_parts(call: KnownCall, shown: Call, draft: Draft) -> KnownCall:
     """Counts what has appeared of a counted call since the last look."""
-    seen = Seen(call.seen)
+    seen = call.seen
     if shown.end is not None:
         draft.ended_at(shown.end)
     if shown.duration and not seen & Seen.DURATION:
@@ -282,4 +282,4 @@ def _count_parts(call: KnownCall, shown: Call, draft: Draft) -> KnownCall:
         draft.sentiment(shown.sentiment)
         seen |= Seen.SENTIMENT
     amounts = draft.amounts(call.amounts or NO_AMOUNTS, amounts_of(shown))
-    return msgspec.structs.replace(call, seen=int(seen), held=None, amounts=amounts if amounts != NO_AMOUNTS else None)
+    return msgspec.structs.replace(call, seen=seen, held=None, amounts=amounts if amounts != NO_AMOUNTS else None)

@@ -5,7 +5,6 @@ A record holds just enough to recognise every event once: no text, no names, and
 
 from __future__ import annotations
 
-from enum import IntFlag
 from hashlib import blake2b
 from typing import Final
 
@@ -20,26 +19,26 @@ def digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True) or 1
 
 
-class Seen(IntFlag):
-    """What is already known or counted of a call."""
+class Seen:
+    """What is already known or counted of a call, as bits. (An ``IntFlag`` would cost more than all other counting.)"""
 
-    ENDED = 1
+    ENDED: Final = 1
     """It has been seen ended, by its output or by its task."""
-    LEFT = 2
+    LEFT: Final = 2
     """Since it ended its task has waited or been retried: what comes next may be another call."""
-    COUNTED = 4
-    CLOSED = 8
+    COUNTED: Final = 4
+    CLOSED: Final = 8
     """It is history that is not to be counted, whatever is learned of it later."""
-    DURATION = 16
-    RECORDING = 32
-    TRANSCRIPT = 64
-    OUTCOME = 128
-    SENTIMENT = 256
-    LATER = 512
+    DURATION: Final = 16
+    RECORDING: Final = 32
+    TRANSCRIPT: Final = 64
+    OUTCOME: Final = 128
+    SENTIMENT: Final = 256
+    LATER: Final = 512
     """It is not the first call of its task."""
-    TOLD_ID = 1024
+    TOLD_ID: Final = 1024
     """The output, when last seen, told its id."""
-    TOLD_START = 2048
+    TOLD_START: Final = 2048
 
 
 class Amounts(msgspec.Struct, frozen=True, array_like=True):

@@ -1,0 +1,1 @@
+"""What the exporter costs, measured side by side: ``python -m benchmarks``."""
