@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Labels, Report, Summary
+from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Storage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.tracker import Rules, Tracker
+from exporter.tracking.tracker import Tracker
 from exporter.unpod.facts import Page, Task
 from tests.tracking.stories import BUCKETS, START
 

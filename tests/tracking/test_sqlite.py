@@ -72,6 +72,8 @@ records = st.builds(
     started=st.booleans(),
     call=st.none() | known_calls,
     past=st.lists(keys, max_size=5).map(tuple),
+    settles=moments,
+    place=st.none() | whole,
 )
 numbers = st.dictionaries(st.lists(words, min_size=1, max_size=4).map(tuple), st.integers(-(2**62), 2**62), max_size=5)
 books = st.builds(
@@ -84,7 +86,12 @@ books = st.builds(
     last_success=moments,
     last_call_end=moments,
     reported=st.none() | whole,
-    unreadable=whole,
+    unreadable=st.lists(whole, max_size=3).map(tuple),
+    task_bytes=st.floats(0, 1e9),
+    sweep=st.none() | whole,
+    swept=moments,
+    hurry=st.booleans(),
+    missing=whole,
     began=st.dictionaries(words, st.floats(0, 1e12), max_size=3),
     bounds=st.dictionaries(words, st.lists(st.floats(0, 1e9), max_size=4).map(tuple), max_size=3),
     capped=st.lists(words, max_size=3).map(tuple),
@@ -119,7 +126,8 @@ def a_commit(number: int, *, tasks: int = 3) -> Commit:
 
 
 def is_whole(loaded: Loaded, number: int) -> bool:
-    told = {loaded.book.reported, *loaded.numbers.values(), *(record.retry_attempt for record in loaded.open.values())}
+    records = loaded.watched.values()
+    told = {loaded.book.reported, *loaded.numbers.values(), *(record.retry_attempt for record in records)}
     return told == {number}
 
 
@@ -145,7 +153,7 @@ def test_what_was_committed_is_loaded_exactly(book: Book, counted: Any, known: d
             assert await storage.load("agent") == Loaded(
                 book=book,
                 numbers=counted,
-                open={key: record for key, record in known.items() if record.open},
+                watched={key: record for key, record in known.items() if record.watched},
                 tracked=len(known),
             )
             assert await storage.records("agent", known.keys()) == known
@@ -165,7 +173,7 @@ async def test_a_later_commit_replaces_what_it_names_and_leaves_the_rest(path: P
         assert loaded is not None
         assert loaded.book == BOOK
         assert loaded.numbers == {("calls", "outbound"): 7}
-        assert loaded.open.keys() == {1, 3}
+        assert loaded.watched.keys() == {1, 3}
         assert loaded.tracked == 3
         assert await storage.records("agent", [1, 2, 99]) == {1: a_commit(1).records[1], 2: closed}
 

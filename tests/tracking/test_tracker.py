@@ -11,9 +11,9 @@ import pytest
 from exporter.exposition.catalog import Settings, families
 from exporter.exposition.family import Scope
 from exporter.tracking.report import Counter, Family, Histogram, Report
+from exporter.tracking.rules import Rules
 from exporter.tracking.storage import Commit, StorageError
 from exporter.tracking.tallies import Limits
-from exporter.tracking.tracker import Rules
 from exporter.unpod import errors
 from exporter.unpod.facts import Task
 from tests.tracking.platform import RULES, Desk, desk, since, values
@@ -430,7 +430,7 @@ async def test_tasks_that_age_out_while_the_first_reading_fails_leave_the_gauges
         made.show(*shown)
         await fail(made, page=5)
         for _ in range(3):
-            await fail(made, page=2)
+            await fail(made, page=1)
         made.time.now += 100
         report = await made.poll(*shown)
         assert values(report, "tasks") == {("call", "pending"): 3}
