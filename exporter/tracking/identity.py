@@ -24,6 +24,10 @@ from exporter.unpod.vocabulary import TERMINAL_STATUSES
 WAITING: Final = ("pending", "scheduled", "hold")
 """In these statuses no call is under way: what the output tells is over, or has never begun."""
 RUNNING: Final = ("processing", "in_progress")
+_SKEW: Final = 60.0
+"""Seconds by which the platform's clock may run ahead of this one: the end of a call is seen by this one."""
+_FRACTION: Final = 1.0
+"""Seconds: the same start is told with and without its fraction."""
 _TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
 
 
@@ -81,7 +85,7 @@ def _goes_on(sight: Sight) -> bool | None:
 def _starts(sight: Sight) -> bool | None:
     if sight.before.start is None or sight.shown.start is None:
         return None
-    return sight.before.start == sight.shown.start
+    return abs(sight.before.start - sight.shown.start) < _FRACTION
 
 
 def _going_on(sight: Sight) -> bool | None:
@@ -93,8 +97,10 @@ def _moments(sight: Sight) -> bool | None:
     ended, start = sight.before.ended, sight.shown.start
     if ended is None or start is None:
         return None
-    if start > ended:
+    if start > ended + _SKEW:
         return False
+    if start > ended:
+        return None
     # If no call was under way at the last look, what began before it is no later call.
     return None if sight.known.status in RUNNING else True
 

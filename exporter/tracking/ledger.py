@@ -153,15 +153,19 @@ def _count_start(known: Record | None, task: Task, call: KnownCall | None, look:
         gone = known is not None and known.call is not None and call is None
         return not first or gone or bool(call and call.seen & (Seen.LEFT | Seen.LATER))
     first = first and not call.seen & Seen.LATER
-    if first and not (known is None and look.history):
-        draft.started(task.execution_type, max(0.0, call.start - _due(known, task, call.start)))
+    due = _due(known, task, call.start)
+    if first and due is not None and not (known is None and look.history):
+        draft.started(task.execution_type, max(0.0, call.start - due))
     return True
 
 
-def _due(known: Record | None, task: Task, start: float) -> float:
-    """When the first call was due. A schedule after the start is that of the retry."""
-    schedules = (task.scheduled, known.scheduled if known else None, task.created)
-    return next((due for due in schedules if due is not None and due <= start), start)
+def _due(known: Record | None, task: Task, start: float) -> float | None:
+    """When the first call was due; None where a retry has overwritten it before it was seen."""
+    if task.scheduled is None or task.scheduled <= start or task.retry_attempt == 0:
+        return task.created if task.scheduled is None else task.scheduled
+    if known is None:
+        return None
+    return task.created if known.scheduled is None else known.scheduled
 
 
 def _count_call(known: Record | None, task: Task, look: Look, draft: Draft) -> tuple[KnownCall | None, tuple[int, ...]]:

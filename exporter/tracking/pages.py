@@ -13,11 +13,13 @@ from typing import Final, Protocol
 
 import msgspec
 
-from exporter.unpod.errors import BadResponse, ServerError, TooLarge
+from exporter.unpod.errors import BadResponse, ConnectionFailed, RateLimited, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page
 
 _POISONED: Final = 500
 """The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
+_STUMBLES: Final = 2
+"""How often a page is asked for again after a failure that passes."""
 _FAR: Final = 1_000_000_000
 """A page past the end of every history."""
 
@@ -36,6 +38,11 @@ class Slice(msgspec.Struct, frozen=True):
     first: int
     """How many tasks were newer than its first one."""
 
+    @property
+    def unaccounted(self) -> int:
+        """Tasks in it that are counted by the platform but cannot be told apart: without an id, or with one of another."""
+        return self.page.unidentified + len(self.page.tasks) - len({task.id for task in self.page.tasks})
+
     def place(self, index: int) -> int | None:
         """How many tasks are older than the one at this index; None where the platform does not count."""
         return None if self.page.total is None else self.page.total - 1 - self.first - index
@@ -53,6 +60,7 @@ class Pages:
         self.total: int | None = None
         """The API's own ``count``, as last told."""
         self._uncounted = 0
+        self._answered = False
 
     @property
     def skipped(self) -> int:
@@ -63,18 +71,22 @@ class Pages:
         """A page, or its parts where it cannot be read as a whole. Raises ``UnpodError``."""
         return await self._read(number, size, whole=True)
 
-    async def _read(self, number: int, size: int, *, whole: bool) -> list[Slice]:
+    async def _read(self, number: int, size: int, *, whole: bool, confirmed: bool = False) -> list[Slice]:
         if self._is_avoided(number, size):
             return await self._parts(number, size)
         try:
             part = Slice(await self._request(number, size), (number - 1) * size)
         except TooLarge:
+            if size == 1:
+                raise
             return await self._parts(number, size)
         except ServerError as error:
             if error.status != _POISONED:
                 raise
             if whole or size == 1:
                 await self._request(_FAR, 1)
+            if size == 1 and not confirmed:
+                return await self._read(number, size, whole=False, confirmed=True)
             return await self._parts(number, size)
         self.unreadable -= {part.place(index) for index in range(part.page.received)}
         return [part]
@@ -106,10 +118,22 @@ class Pages:
         """A page that agrees with its own count. A task created between counting and reading explains one that does
         not, so it is asked for once more."""
         for _ in range(2):
-            page = await self._source.tasks(self._agent, page=number, page_size=size)
+            page = await self._patiently(number, size)
             if page.whole or page.total is None or page.received <= max(0, page.total - (number - 1) * size):
                 self.total = page.total
+                self._answered = True
                 return page
         raise BadResponse(
             f"page {number} of {size} tasks holds {page.received}, but the platform counts {page.total} in all"
         )
+
+    async def _patiently(self, number: int, size: int) -> Page:
+        """A page, asked for again where the platform has answered before and has only stumbled: one lost page must not
+        cost a long reading. A platform that is down is not asked more often for it."""
+        for _ in range(_STUMBLES):
+            try:
+                return await self._source.tasks(self._agent, page=number, page_size=size)
+            except (Timeout, ConnectionFailed, RateLimited, ServerError) as error:
+                if not self._answered or error.status == _POISONED:
+                    raise
+        return await self._source.tasks(self._agent, page=number, page_size=size)

@@ -44,7 +44,7 @@ class Reading:
         self._known = known
         self._resume = resume
         self._read_from = read_from
-        self._unidentified = 0
+        self._unaccounted = 0
         self._expected: int | None = None
         self._edges: dict[int, _Edges] = {}
 
@@ -81,7 +81,7 @@ class Reading:
             if self._expected is None:
                 self._expected = self._pages.total
             for part in parts:
-                self._unidentified += part.page.unidentified
+                self._unaccounted += part.unaccounted
                 yield part
             found = frozenset(task.id for part in parts for task in part.page.tasks)
             self._edges[number] = _edges(parts)
@@ -130,13 +130,18 @@ class Reading:
         return repeats or received + self._pages.skipped < self._page_size
 
     def _is_past_history(self, parts: list[Slice]) -> bool:
-        times = [task.created for part in parts for task in part.page.tasks if task.created is not None]
-        return self._read_from is not None and bool(times) and min(times) < self._read_from
+        return is_past(parts, self._read_from)
 
     def _is_complete(self) -> bool:
         if self._expected is None or self._read_from is not None:
             return True
-        return self._known() + self._pages.skipped + self._unidentified >= self._expected
+        return self._known() + self._pages.skipped + self._unaccounted >= self._expected
+
+
+def is_past(parts: list[Slice], read_from: float | None) -> bool:
+    """Whether all tasks that tell when they were created are older than the history that is read."""
+    times = [task.created for part in parts for task in part.page.tasks if task.created is not None]
+    return read_from is not None and bool(times) and max(times) < read_from
 
 
 def _edges(parts: list[Slice]) -> _Edges:

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.reading import is_past
 from exporter.tracking.records import digest
 
 _SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
@@ -151,12 +152,8 @@ class Sweep:
             for part in parts:
                 yield part
             self.place = min(self.place - 1, (self._pages.total or 0) - 1 - number * self._page_size)
-            if self._is_past_history(parts):
+            if is_past(parts, self._read_from):
                 self.place = -1
-
-    def _is_past_history(self, parts: list[Slice]) -> bool:
-        times = [task.created for part in parts for task in part.page.tasks if task.created is not None]
-        return self._read_from is not None and bool(times) and min(times) < self._read_from
 
 
 def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float) -> int:

@@ -88,6 +88,8 @@ class Tracker:
         self._elapsed = elapsed
         self._progressed = progressed
         self._state: Loaded | None = None
+        self._certain = True
+        """What is in memory is what is on disk. A commit that was cut off may have been made all the same."""
         self._gauges: dict[str, Family] = {}
         self._polled = now()
         self._polls = 0
@@ -135,8 +137,13 @@ class Tracker:
     async def poll(self) -> Outcome:
         """Reads the agent once. A failure is an outcome, not an exception; it changes no number but its own."""
         started = self._elapsed()
+        self._certain, certain = False, self._certain
         try:
-            outcome = await self._poll()
+            outcome = await self._poll(certain=certain)
+            self._certain = True
+        except UnpodError as error:
+            outcome = Outcome(seconds=0.0, error=error)
+            self._certain = True
         except Exception as error:
             outcome = Outcome(seconds=0.0, error=error)
         outcome = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
@@ -181,7 +188,9 @@ class Tracker:
             fresh_until=None if success is None else success + self._rules.max_staleness,
         )
 
-    async def _poll(self) -> Outcome:
+    async def _poll(self, *, certain: bool) -> Outcome:
+        if not certain:
+            self._state = None
         state = await self.load()
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules)

@@ -356,3 +356,29 @@ def test_a_held_call_keeps_no_number_unless_numbers_are_counted() -> None:
     assert record.call is not None
     assert record.call.held is not None
     assert b"911234567890" not in pack(record)
+
+
+def test_a_call_that_starts_a_moment_before_its_schedule_has_no_delay() -> None:
+    due = START + 100
+    story = Story().tell(task("scheduled", scheduled=due, created=START - 90_000))
+    story.look(task("completed", ended("A", start=due - 0.5), scheduled=due, created=START - 90_000))
+    assert story.numbers[("task_start_delay_seconds", "call", "sum")] == 0
+    assert story.count("task_start_delay_seconds") == 1
+
+
+def test_a_schedule_that_a_retry_has_overwritten_before_it_was_seen_tells_no_delay() -> None:
+    story = Story().tell(task("scheduled", ended("A", start=START), scheduled=START + 1000, retry_attempt=1))
+    assert story.count("task_start_delay_seconds") == 0
+
+
+@pytest.mark.parametrize("ahead", [0.0, 3.0, 30.0])
+def test_a_platform_whose_clock_runs_ahead_makes_no_second_call_of_a_stub(ahead: float) -> None:
+    story = Story()
+    story.look(task("completed", stub("busy")), after=3.0)
+    story.look(task("completed", ended("A", start=START + ahead, seconds=2.0)))
+    assert story.count("calls") == 1
+
+
+def test_a_start_told_with_and_without_its_fraction_is_the_same_start() -> None:
+    story = Story().tell(task("completed", ended("", start=START)), task("completed", ended("A", start=START + 0.123)))
+    assert story.count("calls") == 1

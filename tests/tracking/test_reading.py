@@ -8,7 +8,7 @@ import pytest
 
 from exporter.tracking.pages import Pages
 from exporter.tracking.reading import Reading
-from exporter.unpod.errors import BadResponse, ServerError, TooLarge
+from exporter.unpod.errors import BadResponse, ConnectionFailed, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page, Task
 from tests.tracking.stories import START
 
@@ -159,10 +159,56 @@ async def test_an_answer_that_is_too_large_is_asked_for_in_parts() -> None:
     assert pages.skipped == 0
 
 
-async def test_a_single_task_that_is_too_large_is_unreadable() -> None:
-    found, pages = await read(Shelf(names(2), too_large=0))
-    assert not found
-    assert pages.skipped == 2
+async def test_a_single_task_that_is_too_large_is_an_error() -> None:
+    shelf = Shelf(names(200), too_large=0)
+    with pytest.raises(TooLarge):
+        await read(shelf, page_size=200)
+    assert len(shelf.asked) < 10
+
+
+async def test_a_task_that_fails_once_is_asked_for_again_before_it_counts_as_unreadable() -> None:
+    def stumble(shelf: Shelf) -> None:
+        shelf.poison = {"T2"} if len(shelf.asked) < 6 else set()
+
+    found, pages = await read(Shelf(names(4), disturb=stumble))
+    assert found == set(names(4))
+    assert pages.skipped == 0
+
+
+@pytest.mark.parametrize("error", [ServerError("502", status=502), Timeout("slow"), ConnectionFailed("lost")])
+async def test_a_page_that_is_lost_on_the_way_is_asked_for_again(error: Exception) -> None:
+    def stumble(shelf: Shelf) -> None:
+        if len(shelf.asked) == 2:
+            raise error
+
+    found, _ = await read(Shelf(names(12), disturb=stumble))
+    assert found == set(names(12))
+
+
+async def test_a_platform_that_does_not_answer_at_all_is_asked_once() -> None:
+    def down(shelf: Shelf) -> None:
+        raise ConnectionFailed("refused")
+
+    shelf = Shelf(names(12), disturb=down)
+    with pytest.raises(ConnectionFailed):
+        await read(shelf)
+    assert len(shelf.asked) == 1
+
+
+async def test_two_documents_with_one_id_are_no_contradiction() -> None:
+    found, _ = await read(Shelf(["T0", "T1", "T1", "T2"]))
+    assert found == {"T0", "T1", "T2"}
+
+
+async def test_one_odd_old_task_does_not_end_a_limited_history() -> None:
+    class Odd(Shelf):
+        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size)
+            dated = tuple(Task(id=one.id, created=0.0 if one.id == "T1" else START) for one in answer.tasks)
+            return Page(tasks=dated, total=answer.total, received=answer.received)
+
+    found, _ = await read(Odd(names(12)), read_from=START - 5)
+    assert found == set(names(12))
 
 
 async def test_history_before_the_limit_is_not_read() -> None:

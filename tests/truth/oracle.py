@@ -18,6 +18,8 @@ Key = tuple[str, ...]
 WAITING = ("pending", "scheduled", "hold")
 RUNNING = ("processing", "in_progress")
 TERMINAL = ("completed", "failed")
+SKEW = 60.0
+"""Seconds by which the clocks of the platform and of the exporter may differ: nothing closer tells calls apart."""
 BOUNDS = {
     "task_retry_attempts": (0, 1, 2, 3, 4, 5, 10),
     "task_start_delay_seconds": (1, 5, 15, 60, 300, 900, 3600, 14400, 86400),
@@ -160,7 +162,7 @@ class Oracle:
     def _calls_of(self, task: str, sight: Sight, now: float, *, closed: bool, settled: bool) -> None:
         calls = self._calls[task]
         before = calls.get(self._current.get(task, -1))
-        if before is not None and sight.call is not None and self._looks_like(self._sights.get(task), sight):
+        if before is not None and sight.call is not None and self._looks_like(before, self._sights.get(task), sight):
             # A stub, and a record without a start, with nothing seen in between: no reader can tell them apart.
             calls[sight.call.call] = before
         if before is not None and sight.call is not None and _began_after(sight.call, before):
@@ -188,12 +190,12 @@ class Oracle:
             self._settle(call, now)
 
     @staticmethod
-    def _looks_like(before: Sight | None, sight: Sight) -> bool:
+    def _looks_like(call: _Attempt, before: Sight | None, sight: Sight) -> bool:
         return (
             before is not None
             and _is_stub(before)
             and sight.call is not None
-            and sight.call.start is None
+            and not _began_after(sight.call, call)
             and sight.status in TERMINAL
             and sight.retry_attempt <= before.retry_attempt
         )
@@ -251,10 +253,9 @@ class Oracle:
                 self._started.add(task)
             return
         self._started.add(task)
-        if first and not silent:
-            candidates = (sight.scheduled, before.scheduled if before else None, sight.created)
-            due = next((due for due in candidates if due is not None and due <= call.start), call.start)
-            self._observe(("task_start_delay_seconds", sight.execution_type), call.start - due)
+        due = _due(before, sight, call.start)
+        if first and due is not None and not silent:
+            self._observe(("task_start_delay_seconds", sight.execution_type), max(0.0, call.start - due))
 
     def _observe(self, key: Key, value: float) -> None:
         bounds = BOUNDS[key[0]]
@@ -287,6 +288,16 @@ class Oracle:
         return sight.created
 
 
+def _due(before: Sight | None, sight: Sight, start: float) -> float | None:
+    """When the first call was due: a schedule after its start is that of its retry, if there was one."""
+    told: Sight | None = sight
+    if sight.scheduled is not None and sight.scheduled > start and sight.retry_attempt > 0:
+        told = before
+    if told is None:
+        return None
+    return sight.created if told.scheduled is None else told.scheduled
+
+
 def _newest(sight: Sight, now: float) -> float:
     """When what is shown at first sight has changed last, as far as it tells."""
     call = sight.call
@@ -296,7 +307,7 @@ def _newest(sight: Sight, now: float) -> float:
 
 def _began_after(shown: truth.Shown, call: _Attempt) -> bool:
     """Whether what was taken for a call turns out to be another one."""
-    return call.ended is not None and shown.start is not None and shown.start > call.ended
+    return call.ended is not None and shown.start is not None and shown.start > call.ended + SKEW
 
 
 def _is_stub(sight: Sight) -> bool:
