@@ -23,6 +23,8 @@ from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
 from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
+_LONGEST_DELAY: Final = 366 * 86_400.0
+"""Seconds; a start that seems later than this comes from a wrong date."""
 _PATIENCE: Final = 6
 """How many settling times a stub is watched, since its record may come late."""
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
@@ -154,7 +156,7 @@ def _count_start(known: Record | None, task: Task, call: KnownCall | None, look:
         return not first or gone or bool(call and call.seen & (Seen.LEFT | Seen.LATER))
     first = first and not call.seen & Seen.LATER
     due = _due(known, task, call.start)
-    if first and due is not None and not (known is None and look.history):
+    if first and due is not None and call.start - due < _LONGEST_DELAY and not (known is None and look.history):
         draft.started(task.execution_type, max(0.0, call.start - due))
     return True
 

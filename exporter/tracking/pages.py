@@ -40,7 +40,7 @@ class Slice(msgspec.Struct, frozen=True):
 
     @property
     def unaccounted(self) -> int:
-        """Tasks in it that are counted by the platform but cannot be told apart: without an id, or with one of another."""
+        """Tasks in it that the platform counts but nobody can tell apart: without an id, or with that of another."""
         return self.page.unidentified + len(self.page.tasks) - len({task.id for task in self.page.tasks})
 
     def place(self, index: int) -> int | None:

@@ -206,7 +206,7 @@ def test_a_second_retry_leaves_a_second_call_behind() -> None:
 
 def test_a_call_that_began_after_a_nameless_one_had_ended_is_another() -> None:
     story = Story().tell(task("failed", call(status="busy", over=True, duration=0.0)))
-    story.look(task("completed", ended("B", start=story.now + 10)))
+    story.look(task("completed", ended("B", start=story.now + 100)), after=600)
     assert story.count("calls") == 2
 
 
@@ -382,3 +382,8 @@ def test_a_platform_whose_clock_runs_ahead_makes_no_second_call_of_a_stub(ahead:
 def test_a_start_told_with_and_without_its_fraction_is_the_same_start() -> None:
     story = Story().tell(task("completed", ended("", start=START)), task("completed", ended("A", start=START + 0.123)))
     assert story.count("calls") == 1
+
+
+def test_a_wrong_date_makes_no_start_delay() -> None:
+    story = Story().tell(task("completed", ended("A", start=START), created=START - 400 * 86_400))
+    assert story.count("task_start_delay_seconds") == 0

@@ -220,4 +220,4 @@ async def test_history_before_the_limit_is_not_read() -> None:
 
     shelf = Aging(names(100))
     await read(shelf, read_from=START - 5)
-    assert shelf.asked == [(1, 4), (2, 4)]
+    assert shelf.asked == [(1, 4), (2, 4), (3, 4)]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from exporter.tracking.rules import Rules
+from exporter.tracking.tracker import Rules
 from exporter.unpod.client import Client, Settings, StaticToken
 from tests.truth.harness import LIMITS, TOKEN, Bench, Clock, nothing
 from tests.truth.scripted import AGENT, FAILURES, FAULTS, NAMES, Call, Platform, Task, serve
