@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import resource
 import socket
@@ -33,7 +32,7 @@ def platform(count: int, size: int, open_: int) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "benchmarks.platform", *map(str, (count, size, open_, port))]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command) as process:  # noqa: S603 - our own module
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         try:
@@ -65,7 +64,7 @@ def spent(url: str, size: int | None = None) -> dict[str, int]:
 def in_process(task: str, *arguments: object) -> dict[str, Any]:
     """What ``python -m benchmarks.tasks TASK ARGUMENTS`` prints, run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.tasks", task, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -106,8 +105,3 @@ async def polls(url: str, state: Path, number: int) -> list[dict[str, float]]:
             found.append({"cpu": cpu() - before, "wall": wall, "load": loaded, "resident": resident(), "peak": peak()})
     await storage.close()
     return found
-
-
-def run(work: Any) -> Any:
-    """The result of a coroutine."""
-    return asyncio.run(work)

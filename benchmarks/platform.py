@@ -15,14 +15,14 @@ _TURN = "हाँ, बताइए। I would like to know more about the plan,
 
 
 class Platform:
-    """``count`` tasks, one a second, the oldest at the epoch below; every ``count / open_`` th of them is open."""
+    """``count`` tasks, one a second; every tenth of the newest ``10 * open_`` is open, as it is in life."""
 
     BEGIN = 1_700_000_000
 
     def __init__(self, count: int, size: int, open_: int) -> None:
         self.count = count
         self.size = size
-        self.every = max(1, count // open_) if open_ else 0
+        self.open_from = count - 10 * open_
         self.requests = 0
         self.bytes = 0
         self._tails: dict[int, str] = {}
@@ -34,7 +34,7 @@ class Platform:
 
     def task(self, place: int) -> str:
         at = datetime.fromtimestamp(self.BEGIN + place, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        is_open = self.every and place % self.every == self.every // 2
+        is_open = place >= self.open_from and place % 10 == 0
         status = "pending" if is_open else "completed"
         head = (
             f'{{"_id":"{self.BEGIN + place:08x}{place:016x}","task_id":"T{place:032x}","run_id":"R{place // 100:032x}",'
@@ -48,8 +48,8 @@ class Platform:
         end = datetime.fromtimestamp(self.BEGIN + place + 65 + place % 120, UTC).strftime("%Y-%m-%dT%H:%M:%S.892Z")
         return (
             f'"output":{{"call_id":"C{place:032x}","call_status":"completed","call_type":"outboundPhoneCall",'
-            f'"call_end_reason":"customer-ended-call","start_time":"{start}","end_time":"{end}","cost":0.{place % 900 + 100},'
-            f"{self._tail(self.size)}}}}}"
+            f'"call_end_reason":"customer-ended-call","start_time":"{start}","end_time":"{end}",'
+            f'"cost":0.{place % 900 + 100},{self._tail(self.size)}}}}}'
         )
 
     def _tail(self, size: int) -> str:

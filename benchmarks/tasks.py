@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,10 @@ async def obvious(url: str) -> dict[str, float]:
 
 
 def _seconds(text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text).timestamp()
 
 
 TASKS: dict[str, Any] = {"poll": poll, "obvious": obvious}
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(TASKS[sys.argv[1]](*sys.argv[2:]))))
-    sys.stdout.flush()
-    _ = time
+    json.dump(asyncio.run(TASKS[sys.argv[1]](*sys.argv[2:])), sys.stdout)
