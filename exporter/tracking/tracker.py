@@ -24,10 +24,13 @@ from exporter.tracking.sparse import Sparse, Sweep
 from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageError
 from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
+from exporter.unpod.facts import Agent
 
 _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
 _INTERNAL: Final = "internal"
+_NEARLY: Final = 0.999
+"""The most that is told of a history before it is known to be complete."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +100,7 @@ class Tracker:
         self._last: Outcome | None = None
         self._last_poll: float | None = None
         self._ratio = 0.0
+        self._identity: Agent | None = None
 
     @property
     def last(self) -> Outcome | None:
@@ -128,7 +132,16 @@ class Tracker:
     @property
     def history_ratio(self) -> float:
         """How much of the history has been read, from 0 to 1."""
-        return 1.0 if self._complete else self._ratio
+        return 1.0 if self._complete else min(self._ratio, _NEARLY)
+
+    @property
+    def identity(self) -> Agent:
+        """Its name and type, as the list of agents told them to this process or an earlier one."""
+        return self._identity or Agent(handle=self.agent, name=self._book.name, type=self._book.type)
+
+    def identify(self, agent: Agent) -> None:
+        """Takes note of what the list of agents tells; it is kept with the next commit."""
+        self._identity = agent
 
     @property
     def _complete(self) -> bool:
@@ -146,13 +159,24 @@ class Tracker:
             self._certain = True
         except Exception as error:
             outcome = Outcome(seconds=0.0, error=error)
-        outcome = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
+        self._last = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
+        self._last_poll = self._now()
         self._polls += 1
+        self._count_failure(self._last)
+        return self._last
+
+    def spoil(self, error: Exception) -> Outcome:
+        """The last poll has failed after all, by a defect that came up when its numbers were to be shown."""
+        before = self._last or Outcome(seconds=0.0)
+        self._last = msgspec.structs.replace(before, error=error)
+        if before.error is None:
+            self._count_failure(self._last)
+        return self._last
+
+    def _count_failure(self, outcome: Outcome) -> None:
         if outcome.reason is not None:
             key = (outcome.reason,)
             self._failures[key] = self._failures.get(key, 0) + 1
-        self._last, self._last_poll = outcome, self._now()
-        return outcome
 
     async def load(self) -> Loaded:
         """Takes up what an earlier process has committed, so that it is shown before the first poll.
@@ -175,7 +199,7 @@ class Tracker:
 
     def report(self, info: Mapping[str, str]) -> Report:
         """The numbers to be shown now; ``info`` are the labels of ``agent_info``."""
-        shown: dict[str, Family] = self._health()
+        shown: dict[str, Family] = self.health()
         success = self.last_success
         if self._state is not None and self._complete:
             book = self._state.book
@@ -191,7 +215,7 @@ class Tracker:
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:
             self._state = None
-        state = await self.load()
+        state = self._identified(await self.load())
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules)
         read_from = None if self._rules.history is None else self._now() - self._rules.history
@@ -218,12 +242,14 @@ class Tracker:
             deepest = last if deepest is None or last is None else min(deepest, last)
             self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total)
             self._ratio = reading.ratio
-            self._progressed(self.agent, self._ratio)
+            self._progressed(self.agent, self.history_ratio)
         return {"sweep": None, "swept": self._now()}
 
     async def _read_again(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
         """Reads what can have changed, and a part of all the rest."""
         book = self._book
+        # As good as known: it tells on which pages the unreadable tasks lie.
+        pages.total = book.reported
         sparse = Sparse(
             pages,
             entry.watched,
@@ -287,6 +313,11 @@ class Tracker:
     def _book(self) -> Book:
         return self._state.book if self._state is not None else self._new_book()
 
+    def _identified(self, state: Loaded) -> Loaded:
+        identity = self.identity
+        book = msgspec.structs.replace(state.book, name=identity.name, type=identity.type)
+        return msgspec.structs.replace(state, book=book)
+
     def _new_book(self) -> Book:
         now, backfill = self._now(), self._rules.backfill
         count_from = None if backfill == 0 else 0.0 if math.isinf(backfill) else now - backfill
@@ -333,7 +364,8 @@ class Tracker:
         optional = {"tasks_reported": book.reported, "last_call_end_timestamp_seconds": book.last_call_end}
         self._gauges |= {name: Gauge({(): value}) for name, value in optional.items() if value is not None}
 
-    def _health(self) -> dict[str, Family]:
+    def health(self) -> dict[str, Family]:
+        """The numbers that tell how the polls do."""
         shown: dict[str, Family] = {
             "agent_polls": Counter(self._polled, {(): self._polls}),
             "agent_poll_failures": Counter(self._polled, dict(self._failures)),

@@ -1,0 +1,206 @@
+"""Which pages a poll of a known history asks for, and that nothing escapes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from exporter.tracking.report import Gauge
+from exporter.tracking.rules import Rules
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.tracker import Outcome, Tracker
+from exporter.unpod.errors import ServerError, UnpodError
+from exporter.unpod.facts import Page, Task
+from tests.tracking.platform import RULES
+from tests.tracking.stories import START
+
+DAY = 86_400.0
+NEVER = msgspec.structs.replace(RULES, reconcile_interval=0.0)
+
+
+@dataclass
+class Shelf:
+    """A long history, newest first, and what was asked of it since the last poll began."""
+
+    tasks_now: list[Task]
+    weight: int = 1000
+    poison: set[str] = field(default_factory=set)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    down_from: int | None = None
+
+    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+        self.asked.append((page, page_size))
+        if self.down_from is not None and len(self.asked) >= self.down_from:
+            raise UnpodError("down")
+        shown = tuple(self.tasks_now[(page - 1) * page_size : page * page_size])
+        if self.poison.intersection(task.id for task in shown):
+            raise ServerError("HTTP 500", status=500)
+        return Page(tasks=shown, total=len(self.tasks_now), received=len(shown), bytes=self.weight * len(shown))
+
+    def change(self, task: str, status: str) -> None:
+        """A task now has this status."""
+        place = next(place for place, one in enumerate(self.tasks_now) if one.id == task)
+        self.tasks_now[place] = msgspec.structs.replace(self.tasks_now[place], status=status)
+
+    def add(self, task: str, *, below: int = 0) -> None:
+        """A task is added, so many places below the top."""
+        self.tasks_now.insert(below, Task(id=task, status="completed", execution_type="call", created=START))
+
+
+@dataclass
+class Desk:
+    shelf: Shelf
+    storage: SqliteStorage
+    rules: Rules
+    now: float = START + 10 * DAY
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """The process starts again."""
+        self.tracker = Tracker(
+            "sales", self.shelf, self.storage, self.rules, now=lambda: self.now, elapsed=lambda: self.now
+        )
+
+    async def poll(self, after: float = 60.0) -> Outcome:
+        self.now += after
+        self.shelf.asked.clear()
+        return await self.tracker.poll()
+
+    def tasks(self, status: str) -> float:
+        shown = self.tracker.report({}).families["tasks"]
+        assert isinstance(shown, Gauge)
+        return shown.values.get(("call", status), 0)
+
+
+def history(count: int, *, open_at: tuple[int, ...] = ()) -> list[Task]:
+    """Settled tasks, a minute apart, and open ones at these distances from the top."""
+    return [
+        Task(
+            id=f"T{count - 1 - depth}",
+            status="pending" if depth in open_at else "completed",
+            execution_type="call",
+            created=START - 60.0 * depth,
+        )
+        for depth in range(count)
+    ]
+
+
+@asynccontextmanager
+async def desk(tasks: list[Task], rules: Rules = NEVER, **more: int) -> AsyncIterator[Desk]:
+    storage = await SqliteStorage.open(None)
+    try:
+        yield Desk(Shelf(tasks, **more), storage, rules)
+    finally:
+        await storage.close()
+
+
+@pytest.mark.parametrize("count", [1_000, 5_000])
+async def test_a_steady_poll_asks_for_as_much_of_a_long_history_as_of_a_short_one(count: int) -> None:
+    async with desk(history(count, open_at=(0, 7, 450))) as made:
+        await made.poll()
+        assert (await made.poll()).error is None
+        assert sum(size for _, size in made.shelf.asked) <= 400
+        assert len(made.shelf.asked) <= 2
+
+
+async def test_an_open_task_deep_in_the_history_is_looked_at_in_every_poll() -> None:
+    async with desk(history(2_000, open_at=(1_500,))) as made:
+        await made.poll()
+        for number in range(30):
+            made.shelf.add(f"new{number}")
+        made.shelf.change("T499", "failed")
+        await made.poll()
+        assert made.tasks("failed") == 1
+        assert made.tasks("completed") == 2_029
+
+
+async def test_all_new_tasks_are_found_however_many_there_are() -> None:
+    async with desk(history(500)) as made:
+        await made.poll()
+        for number in range(700):
+            made.shelf.add(f"new{number}")
+        await made.poll()
+        assert made.tasks("completed") == 1_200
+
+
+@pytest.mark.parametrize("below", [1, 150, 900])
+async def test_a_task_that_is_added_below_the_top_is_found(below: int) -> None:
+    async with desk(history(1_000, open_at=(950,))) as made:
+        await made.poll()
+        made.shelf.add("late", below=below)
+        made.shelf.change("T49", "failed")
+        for _ in range(3):
+            assert (await made.poll()).error is None
+        assert made.tasks("completed") == 1_000
+        assert made.tasks("failed") == 1
+
+
+async def test_what_changes_long_after_it_settled_is_found_within_the_reconcile_interval() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(2_000), rules) as made:
+        await made.poll()
+        made.shelf.change("T3", "pending")
+        most = 0
+        for _ in range(50):
+            await made.poll(after=DAY / 24)
+            most = max(most, len(made.shelf.asked))
+        assert made.tasks("pending") == 1
+        assert most <= 3, "the sweep is spread over its interval"
+
+
+async def test_a_sweep_goes_on_after_a_restart() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(2_000), rules) as made:
+        await made.poll()
+        made.shelf.change("T3", "pending")
+        for _ in range(50):
+            made.restart()
+            await made.poll(after=DAY / 24)
+        assert made.tasks("pending") == 1
+
+
+async def test_a_first_reading_goes_on_where_a_killed_process_has_left_it() -> None:
+    async with desk(history(3_000)) as made:
+        made.shelf.down_from = 10
+        assert (await made.poll()).error is not None
+        made.shelf.down_from = None
+        for number in range(250):
+            made.shelf.add(f"new{number}")
+        made.restart()
+        assert (await made.poll()).error is None
+        assert made.tasks("completed") == 3_250
+        assert len(made.shelf.asked) < 3_250 / 200 - 3
+
+
+async def test_a_poisoned_page_is_not_asked_for_as_a_whole_again() -> None:
+    async with desk(history(400, open_at=(5,))) as made:
+        made.shelf.poison = {"T390"}
+        await made.poll()
+        await made.poll()
+        assert made.tracker.report({}).families["tasks_unreadable"] == Gauge({(): 1})
+        failing = [(page, size) for page, size in made.shelf.asked if (page - 1) * size <= 9 < page * size]
+        assert not failing
+
+
+async def test_a_cured_task_is_found_by_the_next_sweep() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=3600.0)
+    async with desk(history(400), rules) as made:
+        made.shelf.poison = {"T200"}
+        await made.poll()
+        made.shelf.poison.clear()
+        for _ in range(3):
+            await made.poll(after=3600.0)
+        assert made.tracker.report({}).families["tasks_unreadable"] == Gauge({(): 0})
+        assert made.tasks("completed") == 400
+
+
+async def test_heavy_tasks_are_asked_for_in_smaller_pages() -> None:
+    async with desk(history(300), weight=100_000) as made:
+        await made.poll()
+        assert max(size for _, size in made.shelf.asked) * made.shelf.weight <= 4 * 2**20
