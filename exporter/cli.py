@@ -122,9 +122,9 @@ def once(config_file: Path | None, state_path: str | None, log_level: logs.Level
     """Polls every agent once and prints the metrics."""
     config = _loaded(config_file, state_path)
     log, display = opened(log_level, log_format, time.monotonic)
-    text, outcomes = _finish(service.poll_once(config, log, display), log)
+    text, well = _finish(service.poll_once(config, log, display), log)
     click.echo(text, nl=False)
-    if any(outcome.error is not None for outcome in outcomes.values()):
+    if not well:
         sys.exit(1)
 
 
@@ -147,7 +147,12 @@ def demonstrate(
 ) -> None:
     """A made-up platform and the exporter together: no account, no settings."""
     log, display = opened(log_level, log_format, time.monotonic)
-    _finish(demo.run(web_listen_address, log, display, seed=seed, say=click.echo), log)
+    web = service.Web(listen=web_listen_address)
+
+    def export(config: Config, stop: asyncio.Event, listening: demo.Listening) -> Coroutine[Any, Any, None]:
+        return service.run(config, web, log, display, stop=stop, listening=listening)
+
+    _finish(demo.run(export, service.stop_signals, seed=seed, say=click.echo), log)
 
 
 @main.command()
@@ -164,7 +169,7 @@ def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: flo
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--faults") from error
     profiles = demo.profiles_for(agents_, tasks)
-    _finish(demo.simulate(listen, profiles, wrong, speed=speed, seed=seed, say=click.echo))
+    _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=click.echo))
 
 
 def _loaded(file: Path | None, state_path: str | None) -> Config:

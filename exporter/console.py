@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from exporter.config import Config
-from exporter.service import Readable
+from exporter.survey import Readable
 
 
 def of_config(config: Config) -> str:

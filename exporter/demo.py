@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from exporter.config import Api, Config, Polling, Secret, State
-from exporter.progress import Display
-from exporter.service import Web, stop_signals
-from exporter.service import run as run_exporter
 from exporter.simulator.faults import Faults
 from exporter.simulator.profiles import DEFAULT_PROFILES, Profile, profiles
 from exporter.simulator.runner import serve
 from exporter.simulator.world import World
-from exporter.tracking.fleet import Log
 from exporter.web.listen import Address, ListenError
 
 Say = Callable[[str], None]
+Listening = Callable[[tuple[Address, ...]], None]
+"""Is told where the exporter listens."""
+Export = Callable[[Config, asyncio.Event, Listening], Awaitable[None]]
+"""Runs the exporter until the event is set."""
+StopSignals = Callable[[], asyncio.Event]
+"""Gives what is set once the process shall end."""
 _TOKEN = "demo-token"  # noqa: S105 - of the made-up platform
 _ORGANISATION = "demo-org"
 
@@ -29,8 +32,8 @@ def profiles_for(agents: int | None, tasks: int | None) -> Sequence[Profile]:
     return profiles(agents or len(DEFAULT_PROFILES), 500 if tasks is None else tasks)
 
 
-async def run(listen: tuple[Address, ...], log: Log, display: Display, *, seed: int, say: Say) -> None:
-    """The made-up platform and the exporter until they are stopped. Raises ``ListenError``."""
+async def run(export: Export, stop_signals: StopSignals, *, seed: int, say: Say) -> None:
+    """The made-up platform and the exporter until they are stopped. Raises what ``export`` raises."""
     stop = stop_signals()
     world = World(seed=seed, now=time.time(), agents=DEFAULT_PROFILES)
     async with serve(world, clock=time.time, token=_TOKEN, org=_ORGANISATION) as platform:
@@ -38,11 +41,18 @@ async def run(listen: tuple[Address, ...], log: Log, display: Display, *, seed: 
         def listening(bound: Sequence[Address]) -> None:
             say(_where_to_look(bound[0], platform))
 
-        await run_exporter(_config(platform), Web(listen=listen), log, display, stop=stop, listening=listening)
+        await export(_config(platform), stop, listening)
 
 
 async def simulate(
-    listen: Address, agents: Sequence[Profile], faults: Faults, *, speed: float, seed: int, say: Say
+    listen: Address,
+    agents: Sequence[Profile],
+    faults: Faults,
+    stop_signals: StopSignals,
+    *,
+    speed: float,
+    seed: int,
+    say: Say,
 ) -> None:
     """The made-up platform alone, its time running ``speed`` times as fast from now on, until it is stopped.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn
 
@@ -20,22 +20,21 @@ from exporter.exposition.render import Board
 from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.progress import Display
+from exporter.survey import Readable, survey
 from exporter.tracking.fleet import Fleet, Log, Named, Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tallies import Limits
-from exporter.tracking.tracker import Outcome, Tracker
+from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Token
-from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 from exporter.web.listen import Address, serve
 from exporter.web.pages import AgentStatus, Pages, Status
 from exporter.web.server import create_app
 
 USER_AGENT: Final = f"unpod-exporter/{__version__}"
-_NEARLY: Final = 0.999
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,16 +48,6 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 REAL: Final = Clock()
-
-
-class Readable(msgspec.Struct, frozen=True):
-    """An agent that the token can see, and what it may be asked."""
-
-    agent: Agent
-    tasks: int | None
-    """How many it has; None where it cannot be read or does not tell."""
-    error: UnpodError | None = None
-    """Why it cannot be read."""
 
 
 class Exporter:
@@ -87,6 +76,7 @@ class Exporter:
             track=track,
             listed=listed,
             publish=self._publish,
+            remove=self._remove,
             log=log,
             now=clock.now,
             sleep=clock.sleep,
@@ -99,7 +89,9 @@ class Exporter:
     def status(self) -> Status:
         """What the status page shows."""
         agents = tuple(self._agent_status(handle, tracker) for handle, tracker in self.fleet.trackers.items())
-        return Status(version=__version__, started=self._started, now=self._now(), agents=agents)
+        return Status(
+            version=__version__, started=self._started, now=self._now(), agents=agents, notice=self.fleet.notice
+        )
 
     def text(self) -> str:
         """All metrics as Prometheus text."""
@@ -109,7 +101,7 @@ class Exporter:
         last = tracker.last
         return AgentStatus(
             handle=handle,
-            name=self.fleet.name_of(handle),
+            name=tracker.identity.name,
             state=_state_in_words(tracker),
             up=None if last is None else last.error is None,
             last_poll=tracker.last_poll,
@@ -121,14 +113,17 @@ class Exporter:
         )
 
     def _progressed(self, agent: str, ratio: float) -> None:
-        # Pages may hold as much as the platform counts before the reading is known to be complete.
-        self._display(agent, min(ratio, _NEARLY))
+        self._display(agent, ratio)
         self.fleet.show(agent)
 
     def _publish(self, report: Report) -> None:
         self._board.publish(report)
         if self.fleet.trackers[report.agent].tracked is not None:
             self._display(report.agent, 1.0)
+
+    def _remove(self, agent: str) -> None:
+        self._board.remove(agent)
+        self._display(agent, 1.0)
 
 
 def _state_in_words(tracker: Tracker) -> str:
@@ -266,27 +261,19 @@ async def connected(config: Config, telemetry: Telemetry | None = None, clock: C
 
 
 async def all_readable(config: Config) -> list[Readable]:
-    """Every agent of the list, and whether its tasks can be read. Raises ``UnpodError`` where the list cannot."""
+    """What the token can see. Raises ``UnpodError`` where the list of agents cannot be read."""
     async with connected(config) as client:
-        return [await _readable(client, agent) for agent in (await client.agents()).agents]
+        return await survey(client)
 
 
-async def _readable(client: Client, agent: Agent) -> Readable:
-    try:
-        page = await client.tasks(agent.handle, page=1, page_size=1)
-    except UnpodError as error:
-        return Readable(agent, None, error)
-    # A platform that knows no paging answers with all tasks, perhaps without counting them.
-    return Readable(agent, page.received if page.whole else page.total)
-
-
-async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, Mapping[str, Outcome]]:
-    """Polls every agent once; the metrics as text, and what became of each agent."""
+async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, bool]:
+    """Polls every agent once; the metrics as text, and whether all went well."""
     async with assembled(config, log) as exporter:
         with display:
             exporter.shows_progress(display)
             outcomes = await exporter.fleet.once()
-        return exporter.text(), outcomes
+        failed = any(outcome.error is not None for outcome in outcomes.values())
+        return exporter.text(), not (failed or exporter.fleet.lacks_agents)
 
 
 def _settings(config: Config) -> Settings:

@@ -177,7 +177,7 @@ DISCOVERY: Final[Section] = {
     "interval": one(readers.duration),
     "include": include,
     "exclude": many(readers.glob),
-    "types": many(readers.text),
+    "types": many(readers.agent_type),
 }
 METRICS: Final[Section] = {
     "call_duration_buckets": buckets,

@@ -79,7 +79,7 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     """Globs on handles."""
     exclude: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    """Types of agents; empty is all."""
+    """Words of ``unpod.vocabulary.AGENT_TYPES``; empty is all."""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

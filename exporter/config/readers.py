@@ -5,6 +5,7 @@ Each raises `Wrong` with what is wrong and what would be right.
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from exporter.config.document import Scalar, Wrong
 from exporter.config.model import ALL, Secret
 from exporter.config.quantities import parse_duration, parse_size
+from exporter.unpod.values import fold
+from exporter.unpod.vocabulary import AGENT_TYPES
 
 RESERVED_LABELS: Final = ("agent", "name", "agent_type")
 """What ``unpod_agent_info`` carries anyway."""
@@ -213,6 +216,16 @@ def glob(scalar: Scalar) -> str:
     if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
         raise Wrong(f"{scalar.shown()} is not a glob: its [ is never closed")
     return pattern
+
+
+def agent_type(scalar: Scalar) -> str:
+    """One of ``AGENT_TYPES``, in whichever case."""
+    word = fold(scalar.words())
+    if word in AGENT_TYPES:
+        return word
+    close = difflib.get_close_matches(word, AGENT_TYPES, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(AGENT_TYPES)}"
+    raise Wrong(f"{scalar.shown()} is not a type of agents; {hint}")
 
 
 def label_name(name: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen
-from exporter.tracking.schedule import after_failure, next_slot
+from exporter.tracking.schedule import after_failure, next_slot, until_next_look
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
@@ -50,11 +51,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two looks at the list of agents, which also tells their names; None: it is never read."""
 
 
+class _Trouble(msgspec.Struct, frozen=True):
+    """Failures in a row, and the reason of the last one."""
+
+    failures: int
+    reason: str
+
+
 class Fleet:
-    """Polls all agents until it is cancelled.
+    """Polls all agents until it is cancelled. Whatever breaks in one agent is told, and ends no other.
 
     ``track`` makes the tracker of an agent, ``listed`` reads the list of agents (raises ``UnpodError``), ``publish``
-    shows a report.
+    shows a report, ``remove`` shows an agent no more.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Fleet:
         track: Callable[[str], Tracker],
         listed: Callable[[], Awaitable[Iterable[Agent]]],
         publish: Callable[[Report], None],
+        remove: Callable[[str], None],
         log: Log,
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -74,27 +83,38 @@ class Fleet:
         self._track = track
         self._listed = listed
         self._publish = publish
+        self._remove = remove
         self._log = log
         self._now = now
         self._sleep = sleep
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._known: dict[str, Agent] = {}
-        self._failures: dict[str, int] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        self._shown: dict[str, Report] = {}
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._first: set[str] = set()
+        """The agents of the start: those that are found later keep nobody waiting."""
         self._looked = plan.choice is None
+        self._list_failures = 0
+        self.notice = ""
+        """Why agents, or their names, may be missing here, for people; empty where the list has told them."""
         self.trackers: dict[str, Tracker] = {}
 
+    @property
+    def lacks_agents(self) -> bool:
+        """Whether discovery could not read the list of agents when it last tried."""
+        return self._plan.choice is not None and self._list_failures > 0
+
     def waits_for(self) -> str | None:
-        """Why not every agent has been polled yet, in words; None: each has, well or badly."""
+        """Why not every agent of the start has been polled yet, in words; None: each has, well or badly."""
         if not self._looked:
             return "the list of agents has not been read yet"
-        waiting = [handle for handle, tracker in self.trackers.items() if tracker.last is None]
-        if not waiting:
-            return None
-        return f"{len(waiting)} of {len(self.trackers)} agents have not been polled yet"
+        first = self._first & self.trackers.keys()
+        waiting = [handle for handle in first if self.trackers[handle].last is None]
+        return f"{len(waiting)} of {len(first)} agents have not been polled yet" if waiting else None
 
     async def resume(self, stored: Iterable[str]) -> None:
-        """Takes up the agents that are named, and of the ``stored`` ones those that discovery would choose, and shows
-        what is known of them, before anything is asked of the platform."""
+        """Takes up the agents that are named, and of the ``stored`` ones those whose handles discovery would choose,
+        and shows what is known of them, before anything is asked of the platform."""
         again = chosen(tuple(self._named), (Agent(handle=handle) for handle in stored), self._by_handle())
         for handle in again:
             await self._take_up(handle)
@@ -102,93 +122,136 @@ class Fleet:
     async def run(self) -> None:
         """Polls until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            for handle in list(self.trackers):
-                group.create_task(self._follow(handle), name=f"poll {handle}")
+            for handle in self.trackers:
+                self._begin(group, handle)
             if self._plan.list_interval is not None:
                 group.create_task(self._watch_list(group, self._plan.list_interval), name="list of agents")
 
     async def once(self) -> Mapping[str, Outcome]:
-        """Polls every agent once; returns what became of each. Raises ``UnpodError`` where the list cannot be read
-        although discovery needs it."""
+        """Polls every agent once; returns what became of each. ``lacks_agents`` tells whether that is all of them."""
         if self._plan.list_interval is not None:
-            try:
-                await self._look()
-            except UnpodError:
-                if self._plan.choice is not None:
-                    raise
+            await self._look()
         async with asyncio.TaskGroup() as group:
             polls = {handle: group.create_task(self._poll(handle)) for handle in self.trackers}
         return {handle: poll.result() for handle, poll in polls.items()}
 
     def show(self, handle: str) -> None:
-        """Publishes the numbers of an agent as they are now."""
-        self._publish(self.trackers[handle].report(self._info(handle)))
-
-    def name_of(self, handle: str) -> str:
-        """The name of an agent, as far as known."""
-        return self._known[handle].name if handle in self._known else ""
+        """Publishes the numbers of an agent as they are now. Raises what ``publish`` raises."""
+        report = self.trackers[handle].report(self._info(handle))
+        self._publish(report)
+        self._shown[handle] = report
 
     def _by_handle(self) -> Choice | None:
         choice = self._plan.choice
         return None if choice is None else msgspec.structs.replace(choice, types=())
 
-    async def _take_up(self, handle: str) -> None:
-        tracker = self._track(handle)
-        self.trackers[handle] = tracker
-        await tracker.try_load()
-        self.show(handle)
+    async def _take_up(self, handle: str, told: Agent | None = None) -> None:
+        tracker = self.trackers[handle] = self._track(handle)
+        if told is not None:
+            tracker.identify(told)
+        if not self._looked or self._plan.choice is None:
+            self._first.add(handle)
+        with self._going_on("agent not shown", handle):
+            await tracker.try_load()
+            self.show(handle)
+
+    def _drop(self, handle: str) -> None:
+        """Polls and shows an agent no more; its state stays."""
+        self._log.info("agent not wanted", agent=handle)
+        if handle in self._loops:
+            self._loops.pop(handle).cancel()
+        self._troubles.pop(handle, None)
+        self._shown.pop(handle, None)
+        del self.trackers[handle]
+        self._remove(handle)
+
+    @contextmanager
+    def _going_on(self, event: str, handle: str) -> Iterator[None]:
+        """Tells a defect of one agent, which must not end the others."""
+        try:
+            yield
+        except Exception as error:
+            self._log.error(event, agent=handle, error=_whereabouts(error))
 
     async def _watch_list(self, group: asyncio.TaskGroup, interval: float) -> None:
         while True:
-            try:
-                for handle in await self._look():
-                    group.create_task(self._follow(handle), name=f"poll {handle}")
-            except UnpodError as error:
-                self._log.warning("list of agents not read", reason=error.reason, error=str(error))
-            self._looked = True
-            await self._sleep(interval)
+            for handle in await self._look():
+                self._begin(group, handle)
+            failures = self._list_failures
+            await self._sleep(until_next_look(failures, interval, self._chance) if failures else interval)
 
     async def _look(self) -> list[str]:
-        """Reads the list of agents; returns the handles that are new."""
-        listed = tuple(await self._listed())
-        self._known |= {agent.handle: agent for agent in listed}
-        fresh = [handle for handle in chosen((), listed, self._plan.choice) if handle not in self.trackers]
+        """Reads the list of agents, drops those that it shows as unwanted, and returns the handles that are new.
+
+        A list that cannot be read is told, and changes nothing.
+        """
+        try:
+            listed = tuple(await self._listed())
+        except Exception as error:
+            self._tell_list_failure(error)
+            self._looked = True
+            return []
+        self._list_failures = 0
+        wanted = chosen(tuple(self._named), listed, self._plan.choice)
+        told = {agent.handle: agent for agent in listed}
+        for handle in self.trackers.keys() & told.keys() - set(wanted):
+            self._drop(handle)
+        fresh = [handle for handle in wanted if handle not in self.trackers]
+        for handle in self.trackers.keys() & told.keys():
+            self.trackers[handle].identify(told[handle])
+            with self._going_on("agent not shown", handle):
+                self.show(handle)
         for handle in fresh:
             self._log.info("agent discovered", agent=handle)
-            await self._take_up(handle)
-        for handle in self.trackers:
-            self.show(handle)
+            await self._take_up(handle, told[handle])
+        self.notice = "" if self.trackers else _NOBODY.format(len(told))
         self._looked = True
         return fresh
 
+    def _begin(self, group: asyncio.TaskGroup, handle: str) -> None:
+        self._loops[handle] = group.create_task(self._follow(handle), name=f"poll {handle}")
+
     async def _follow(self, handle: str) -> None:
         while True:
-            outcome = await self._poll(handle)
-            await self._sleep(self._delay(handle, outcome))
+            delay = self._plan.interval
+            with self._going_on("agent not polled", handle):
+                delay = self._delay(handle, await self._poll(handle))
+            await self._sleep(delay)
 
     async def _poll(self, handle: str) -> Outcome:
-        outcome = await self.trackers[handle].poll()
-        self.show(handle)
+        tracker = self.trackers[handle]
+        outcome = await tracker.poll()
+        try:
+            self.show(handle)
+        except Exception as error:
+            outcome = tracker.spoil(error)
+            self._show_failure(handle)
         self._tell(handle, outcome)
         return outcome
+
+    def _show_failure(self, handle: str) -> None:
+        """Publishes that polls fail, beside the numbers that could be shown last."""
+        last = self._shown.get(handle, Report(agent=handle, families={}, info=self._info(handle)))
+        with self._going_on("agent not shown", handle):
+            self._publish(msgspec.structs.replace(last, families={**last.families, **self.trackers[handle].health()}))
 
     def _delay(self, handle: str, outcome: Outcome) -> float:
         named = self._named.get(handle)
         interval = named.interval if named and named.interval else self._plan.interval
         if outcome.reason is None:
             return next_slot(handle, interval, self._now())
-        return after_failure(outcome.reason, self._failures[handle], interval, self._chance)
+        return after_failure(outcome.reason, self._troubles[handle].failures, interval, self._chance)
 
     def _tell(self, handle: str, outcome: Outcome) -> None:
-        """Says what has become of a poll: what changed at info, a failure once and its end."""
-        failures = self._failures.get(handle, 0)
+        """Says what has become of a poll: what changed at info, a failure once for each reason, and its end."""
+        before = self._troubles.pop(handle, None)
         if outcome.reason is not None:
-            self._failures[handle] = failures + 1
-            self._tell_failure(handle, outcome, failures + 1)
+            trouble = _Trouble(before.failures + 1 if before else 1, outcome.reason)
+            self._troubles[handle] = trouble
+            self._tell_failure(handle, outcome, trouble, is_new=before is None or before.reason != outcome.reason)
             return
-        self._failures[handle] = 0
-        if failures:
-            self._log.info("agent works again", agent=handle, failures=failures)
+        if before is not None:
+            self._log.info("agent works again", agent=handle, failures=before.failures)
         told = {"agent": handle, "tasks": outcome.tasks, "pages": outcome.pages, "seconds": round(outcome.seconds, 3)}
         news = {word: outcome.changes[family] for word, family in _NEWS.items() if outcome.changes.get(family)}
         if outcome.first:
@@ -198,22 +261,32 @@ class Fleet:
         else:
             self._log.debug("agent polled", **told)
 
-    def _tell_failure(self, handle: str, outcome: Outcome, failures: int) -> None:
-        told = {"agent": handle, "reason": outcome.reason, "failures": failures}
+    def _tell_failure(self, handle: str, outcome: Outcome, trouble: _Trouble, *, is_new: bool) -> None:
+        told = {"agent": handle, "reason": trouble.reason, "failures": trouble.failures}
         if outcome.error is not None and outcome.is_defect:
             # Not its message: that may hold a piece of an answer.
             self._log.error("poll failed by a defect", **told, error=_whereabouts(outcome.error))
-        elif failures == 1:
+        elif is_new:
             self._log.warning("poll failed", **told, error=outcome.error_in_words)
         else:
             self._log.debug("poll failed again", **told)
 
+    def _tell_list_failure(self, error: Exception) -> None:
+        self._list_failures += 1
+        if isinstance(error, UnpodError):
+            self.notice = f"The list of agents could not be read: {error}"
+            self._log.warning("list of agents not read", reason=error.reason, error=str(error))
+        else:
+            self.notice = f"The list of agents could not be read: a defect of the exporter: {type(error).__name__}"
+            self._log.error("list of agents not read", reason="internal", error=_whereabouts(error))
+
     def _info(self, handle: str) -> dict[str, str]:
-        agent = self._known.get(handle, Agent(handle=handle))
+        agent = self.trackers[handle].identity
         labels = self._named[handle].labels if handle in self._named else ()
         return {"name": agent.name, "agent_type": agent.type, **dict(labels)}
 
 
+_NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."
 _NEWS = {
     "new": "tasks_created",
     "transitions": "task_transitions",

@@ -17,14 +17,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Globs on handles."""
     exclude: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    """Without regard to case; empty: all."""
+    """Words of ``vocabulary.AGENT_TYPES``; empty: all."""
 
     def wants(self, agent: Agent) -> bool:
         """Whether a listed agent is to be polled."""
         return (
             _matches(agent.handle, self.include)
             and not _matches(agent.handle, self.exclude)
-            and (not self.types or agent.type.casefold() in {name.casefold() for name in self.types})
+            and (not self.types or agent.type in self.types)
         )
 
 

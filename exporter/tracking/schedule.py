@@ -13,6 +13,9 @@ HEARTBEAT: Final = 300.0
 LONGEST: Final = 600.0
 """Seconds: the longest back-off, unless the interval itself is longer."""
 
+SOON: Final = 30.0
+"""Seconds to the second try of a list of agents that could not be read."""
+
 
 def slot(agent: str, interval: float) -> float:
     """Seconds into the interval at which an agent is polled: spread over all agents, the same after a restart."""
@@ -36,3 +39,9 @@ def after_failure(reason: str, failures: int, interval: float, chance: random.Ra
         return max(interval, HEARTBEAT) * chance.uniform(0.9, 1.1)
     longest = min(interval * 2.0 ** min(failures, 30), max(interval, LONGEST))
     return interval / 2 + chance.uniform(0, longest - interval / 2)
+
+
+def until_next_look(failures: int, interval: float, chance: random.Random) -> float:
+    """Seconds to the next look at the list of agents after so many failed ones in a row: soon, since agents may be
+    missing altogether until it has been read, and ever later up to ``interval``."""
+    return min(SOON * 2.0 ** min(failures - 1, 30), interval) * chance.uniform(0.8, 1.0)

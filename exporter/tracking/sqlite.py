@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,12 +161,13 @@ class SqliteStorage:
         (tracked,) = read("SELECT count(*) FROM tasks WHERE agent = ?", (number,)).fetchone()
         numbers = read("SELECT series, value FROM numbers WHERE agent = ?", (number,))
         rows = read("SELECT key, record, created FROM tasks WHERE agent = ? AND watched", (number,))
-        return Loaded(
-            book=msgspec.json.decode(book, type=Book),
-            numbers={tuple(json.loads(series)): value for series, value in numbers},
-            watched={key: unpack(record, created) for key, record, created in rows},
-            tracked=tracked,
-        )
+        with self._decoding():
+            return Loaded(
+                book=msgspec.json.decode(book, type=Book),
+                numbers={tuple(json.loads(series)): value for series, value in numbers},
+                watched=_unpacked(rows),
+                tracked=tracked,
+            )
 
     def _records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
         if agent not in self._agents:
@@ -175,14 +176,26 @@ class SqliteStorage:
             "SELECT key, record, created FROM tasks WHERE agent = ? AND key IN (SELECT value FROM json_each(?))",
             (self._agents[agent], json.dumps(list(keys))),
         )
-        return {key: unpack(record, created) for key, record, created in rows}
+        with self._decoding():
+            return _unpacked(rows)
 
     def _created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
         rows = self._database.execute(
             "SELECT key, record, created FROM tasks WHERE agent = ? AND created >= ? AND created < ?",
             (self._agents.get(agent), start, end),
         )
-        return {key: unpack(record, created) for key, record, created in rows}
+        with self._decoding():
+            return _unpacked(rows)
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Raises ``StorageError`` where what is stored is not what this version writes."""
+        try:
+            yield
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
+            raise StorageError(
+                f"{self._name} holds what this exporter cannot read: it is damaged, or a newer exporter wrote it"
+            ) from error
 
     def _commit(self, agent: str, commit: Commit) -> None:
         started = time.perf_counter()
@@ -220,6 +233,10 @@ class SqliteStorage:
             [(number, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
         )
         return int(number)
+
+
+def _unpacked(rows: Iterable[tuple[int, bytes, float | None]]) -> dict[int, Record]:
+    return {key: unpack(record, created) for key, record, created in rows}
 
 
 def _locked(path: Path) -> IO[str]:

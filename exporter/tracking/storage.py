@@ -30,6 +30,9 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     count_from: float | None
     """A task created before this is history when it is first seen; None: all that is found until the history has been
     read once."""
+    name: str = ""
+    """The agent's own, as the list of agents last told it."""
+    type: str = "unknown"
     complete: bool = False
     """The whole history has been read once."""
     read_from: float | None = None

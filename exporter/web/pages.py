@@ -59,6 +59,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     now: float
     agents: tuple[AgentStatus, ...] = ()
+    notice: str = ""
+    """What a person should know beside the agents, such as why there are none; with nothing private."""
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ def render(status: Status, telemetry_path: str) -> str:
         f"<header>\n<h1>Unpod exporter <small>{escape(status.version)}</small></h1>\n"
         "<p>Prometheus metrics of the calls and tasks of Unpod voice agents. "
         f"Running for {_span(status.now - status.started)}.</p>\n</header>\n"
-        f"{_links(telemetry_path)}<main>\n{_agents(status)}</main>\n</body>\n</html>\n"
+        f"{_links(telemetry_path)}<main>\n{_notice(status)}{_agents(status)}</main>\n</body>\n</html>\n"
     )
 
 
@@ -82,6 +82,10 @@ def _links(telemetry_path: str) -> str:
     }
     links = (f'<a href="{escape(path.removeprefix("/"))}">{name}</a>\n' for name, path in targets.items())
     return f'<nav aria-label="Pages">\n{"".join(links)}</nav>\n'
+
+
+def _notice(status: Status) -> str:
+    return f'<p class="bad">{escape(status.notice)}</p>\n' if status.notice else ""
 
 
 def _agents(status: Status) -> str:

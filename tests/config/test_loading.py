@@ -74,7 +74,7 @@ def test_every_key_of_the_file_arrives_in_its_place(read: Read, tmp_path: Path) 
         polling: {interval: 2m, max_staleness: 1h, settling_time: 0, reconcile_interval: 0, overdue_grace: 0s,
                   history: 90d, backfill: 30d}
         agents: [a, {handle: b/ü 1, interval: 30s, labels: {team: support, env: prod}}]
-        discovery: {enabled: true, interval: 1h, include: ["a*", "b[0-9]"], exclude: ["*-test"], types: [Voice]}
+        discovery: {enabled: true, interval: 1h, include: ["a*", "b[0-9]"], exclude: ["*-test"], types: [Voice, L-LM]}
         metrics: {call_duration_buckets: [0.5, 1, 2e3], end_codes_limit: 0, numbers_limit: 5}
         state: {path: /var/lib/x.db}
         """
@@ -105,7 +105,7 @@ def test_every_key_of_the_file_arrives_in_its_place(read: Read, tmp_path: Path) 
     labels = (("team", "support"), ("env", "prod"))
     assert config.agents == (AgentConfig(handle="a"), AgentConfig(handle="b/ü 1", interval=30, labels=labels))
     assert config.discovery == Discovery(
-        enabled=True, interval=3600, include=("a*", "b[0-9]"), exclude=("*-test",), types=("Voice",)
+        enabled=True, interval=3600, include=("a*", "b[0-9]"), exclude=("*-test",), types=("voice", "llm")
     )
     assert config.metrics == Metrics(call_duration_buckets=(0.5, 1, 2000), end_codes_limit=0, numbers_limit=5)
     assert config.state == State(path=Path("/var/lib/x.db"))

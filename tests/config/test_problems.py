@@ -84,6 +84,8 @@ WRONG_VALUES = [
     (TOKEN + "discovery: {include: '*'}", "discovery.include: must be a list, not text"),
     (TOKEN + "discovery: {include: ['a[b']}", 'discovery.include[0]: "a[b" is not a glob'),
     (TOKEN + "discovery: {exclude: ['']}", "discovery.exclude[0]: is empty"),
+    (TOKEN + "discovery: {types: [voice, vioce]}", 'types[1]: "vioce" is not a type of agents; did you mean voice?'),
+    (TOKEN + "discovery: {types: [robot]}", '"robot" is not a type of agents; known are voice, chat, tool, connector,'),
     (TOKEN + "discovery: {interval: 0}", "discovery.interval: must be longer than 0"),
     (TOKEN + "metrics: {call_duration_buckets: []}", "metrics.call_duration_buckets: is empty"),
     (TOKEN + "metrics: {call_duration_buckets: [5, 5]}", "must rise from each bound to the next, but 5 comes after 5"),

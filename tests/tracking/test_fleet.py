@@ -2,157 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
-import msgspec
-import pytest
-
-from exporter.tracking.fleet import Fleet, Named, Plan
-from exporter.tracking.report import Report
-from exporter.tracking.roster import Choice
+from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.schedule import HEARTBEAT, next_slot
-from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StorageError
-from exporter.tracking.tracker import Tracker
-from exporter.unpod.errors import BadRequest, ConnectionFailed, NotFound, Timeout
-from exporter.unpod.facts import Agent, Page
-from tests.tracking.platform import RULES, Shelf, Time, values
+from exporter.unpod.errors import BadRequest, ConnectionFailed, NotFound, Timeout, Unauthorized
+from exporter.unpod.facts import Agent
+from tests.tracking.crew import EVERYBODY, PRIVATE, crew, named
+from tests.tracking.platform import values
 from tests.tracking.stories import ended, task
-
-EVERYBODY = Plan(choice=Choice())
-PRIVATE = "+911234567890"
-
-
-@dataclass
-class Log:
-    """Remembers what it was told."""
-
-    lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-
-    def debug(self, event: str, **fields: Any) -> None:
-        self.lines.append(("debug", event, fields))
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append(("info", event, fields))
-
-    def warning(self, event: str, **fields: Any) -> None:
-        self.lines.append(("warning", event, fields))
-
-    def error(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
-
-    def events(self, *levels: str) -> list[str]:
-        return [event for level, event, _ in self.lines if level in levels]
-
-
-@dataclass
-class Alarm:
-    """Sleep that lasts until it is woken, by the name of the sleeping task."""
-
-    slept: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    sleepers: dict[str, asyncio.Event] = field(default_factory=dict)
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def sleep(self, seconds: float) -> None:
-        current = asyncio.current_task()
-        assert current is not None
-        name = current.get_name()
-        self.slept[name].append(seconds)
-        woken = self.sleepers[name] = asyncio.Event()
-        async with self.changed:
-            self.changed.notify_all()
-        await woken.wait()
-
-    async def until_asleep(self, *names: str) -> None:
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(lambda: self.sleepers.keys() >= set(names))
-
-    async def wake(self, *names: str) -> None:
-        """Lets them do what they do until they sleep again."""
-        for name in names:
-            self.sleepers.pop(name).set()
-        await self.until_asleep(*names)
-
-
-class Platform(Shelf):
-    """A shelf on which the tasks of each agent may fail, with a list that may fail too."""
-
-    def __init__(self, *handles: str) -> None:
-        super().__init__({handle: [] for handle in handles})
-        self.listed = [Agent(handle=handle, name=handle.title(), type="voice") for handle in handles]
-        self.list_fails: Exception | None = None
-        self.breaks: dict[str, Exception] = {}
-
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
-        if agent in self.breaks:
-            raise self.breaks[agent]
-        return await super().tasks(agent, page=page, page_size=page_size)
-
-    async def list_agents(self) -> Iterable[Agent]:
-        if self.list_fails is not None:
-            raise self.list_fails
-        return self.listed
-
-
-@dataclass
-class Crew:
-    """A fleet and everything around it."""
-
-    fleet: Fleet
-    platform: Platform
-    storage: SqliteStorage
-    log: Log
-    alarm: Alarm
-    time: Time
-    published: list[Report]
-
-    def shown(self, handle: str) -> Report:
-        """What was published last of an agent."""
-        return next(report for report in reversed(self.published) if report.agent == handle)
-
-    @asynccontextmanager
-    async def running(self, *until_asleep: str) -> AsyncIterator[None]:
-        """Polls in the background; begins once these tasks sleep for the first time."""
-        run = asyncio.create_task(self.fleet.run())
-        try:
-            await self.alarm.until_asleep(*until_asleep)
-            yield
-        finally:
-            run.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await run
-
-
-@asynccontextmanager
-async def crew(plan: Plan, *handles: str) -> AsyncIterator[Crew]:
-    time, platform, log, alarm = Time(), Platform(*handles), Log(), Alarm()
-    storage = await SqliteStorage.open(None, clock=time)
-    published: list[Report] = []
-    fleet = Fleet(
-        plan,
-        track=lambda handle: Tracker(handle, platform, storage, RULES, now=time, elapsed=time),
-        listed=platform.list_agents,
-        publish=published.append,
-        log=log,
-        now=time,
-        sleep=alarm.sleep,
-        chance=Random(1),
-    )
-    try:
-        yield Crew(fleet, platform, storage, log, alarm, time, published)
-    finally:
-        await storage.close()
-
-
-def named(*handles: str, **more: Any) -> Plan:
-    return Plan(named=tuple(Named(handle=handle) for handle in handles), list_interval=None, **more)
-
 
 # One does not stop the others
 
@@ -190,9 +49,94 @@ async def test_a_defect_is_logged_each_time_with_its_place_and_without_its_messa
         assert made.log.events("error") == ["poll failed by a defect"] * 2
         told = next(fields for level, _, fields in made.log.lines if level == "error")
         assert told["agent"] == "bad"
-        assert told["error"].startswith("KeyError < test_fleet.py:")
+        assert told["error"].startswith("KeyError < crew.py:")
         assert PRIVATE not in str(made.log.lines)
         assert PRIVATE not in str(made.published)
+
+
+async def test_numbers_that_cannot_be_shown_fail_their_poll_and_stop_no_other_agent() -> None:
+    async with crew(named("bad", "good"), "bad", "good") as made:
+        made.platform.agents["bad"] = [task("completed", ended("A"))]
+        await made.fleet.resume([])
+        async with made.running("poll bad", "poll good"):
+            made.unfit["bad"] = ValueError(PRIVATE)
+            await made.alarm.wake("poll good", "poll bad")
+            failed = made.shown("bad")
+            made.unfit.clear()
+            await made.alarm.wake("poll bad", "poll good")
+        assert values(made.shown("good"), "agent_polls") == {(): 3}
+        assert values(failed, "agent_up") == {}
+        assert values(failed, "agent_poll_failures") == {("internal",): 1}
+        assert values(failed, "calls") == {("outbound", "completed"): 1}, "what was shown before stays"
+        healed = made.shown("bad")
+        assert values(healed, "agent_up") == {(): 1}
+        assert (values(healed, "agent_polls"), values(healed, "agent_poll_failures")) == ({(): 3}, {("internal",): 1})
+        (told,) = [fields for level, _, fields in made.log.lines if level == "error"]
+        assert told["error"].startswith("ValueError < crew.py:")
+        assert PRIVATE not in str(made.log.lines) + str(made.published)
+
+
+async def test_a_poll_that_fails_in_two_ways_is_counted_as_one_failure() -> None:
+    async with crew(named("bad"), "bad") as made:
+        await made.fleet.resume([])
+        made.platform.breaks["bad"] = Timeout("40 s")
+        made.unfit["bad"] = ValueError(PRIVATE)
+        made.unfit_at_all = True
+        assert (await made.fleet.once())["bad"].reason == "internal"
+        made.unfit.clear()
+        await made.fleet.once()
+        assert values(made.shown("bad"), "agent_poll_failures") == {("timeout",): 2}
+
+
+async def test_an_agent_that_cannot_be_taken_up_or_shown_stops_no_other() -> None:
+    async with crew(named("bad", "good"), "bad", "good") as made:
+        made.unfit["bad"] = ValueError(PRIVATE)
+        made.unfit_at_all = True
+        await made.fleet.resume([])
+        async with made.running("poll bad", "poll good"):
+            await made.alarm.wake("poll bad", "poll good")
+        assert values(made.shown("good"), "agent_polls") == {(): 2}
+        assert made.log.events("error").count("agent not shown") == 3
+        assert PRIVATE not in str(made.log.lines)
+
+
+async def test_a_defect_in_loading_the_state_of_an_agent_stops_no_other() -> None:
+    async with crew(named("bad", "good"), "bad", "good") as made:
+        load = made.storage.load
+
+        async def defective(agent: str) -> Any:
+            if agent == "bad":
+                raise IndexError(PRIVATE)
+            return await load(agent)
+
+        made.storage.load = defective
+        await made.fleet.resume([])
+        outcomes = await made.fleet.once()
+        assert {handle: outcome.reason for handle, outcome in outcomes.items()} == {"bad": "internal", "good": None}
+
+
+async def test_a_defect_in_telling_of_a_poll_stops_no_loop() -> None:
+    async with crew(named("one"), "one") as made:
+        await made.fleet.resume([])
+        made.log.info = made.log.broken
+        async with made.running("poll one"):
+            assert made.alarm.slept["poll one"] == [60.0]
+            await made.alarm.wake("poll one")
+        assert made.log.events("error") == ["agent not polled"]
+        assert values(made.shown("one"), "agent_polls") == {(): 2}
+
+
+async def test_a_defect_in_reading_the_list_stops_nothing_and_is_told_by_its_place() -> None:
+    async with crew(EVERYBODY, "one") as made:
+        made.platform.list_fails = KeyError(PRIVATE)
+        await made.fleet.resume(["one"])
+        async with made.running("list of agents", "poll one"):
+            await made.alarm.wake("poll one")
+        ((_, event, told),) = [line for line in made.log.lines if line[0] == "error"]
+        assert (event, told["reason"]) == ("list of agents not read", "internal")
+        assert told["error"].startswith("KeyError < crew.py:")
+        assert made.fleet.notice == "The list of agents could not be read: a defect of the exporter: KeyError"
+        assert PRIVATE not in str(made.log.lines)
 
 
 async def test_a_state_that_cannot_be_written_is_told_in_words() -> None:
@@ -269,6 +213,23 @@ async def test_a_failure_is_told_once_and_its_end_with_how_many_there_were() -> 
         assert made.log.events("warning") == ["poll failed"] * 2
 
 
+async def test_another_reason_of_a_failure_that_lasts_is_told_too() -> None:
+    async with crew(named("one"), "one") as made:
+        await made.fleet.resume([])
+        for error in (Timeout("40 s"), Timeout("40 s"), Unauthorized("401"), Unauthorized("401"), Timeout("40 s")):
+            made.platform.breaks = {"one": error}
+            await made.fleet.once()
+        warned = [fields for level, _, fields in made.log.lines if level == "warning"]
+        assert [(told["reason"], told["failures"]) for told in warned] == [
+            ("timeout", 1),
+            ("unauthorized", 3),
+            ("timeout", 5),
+        ]
+        made.platform.breaks.clear()
+        await made.fleet.once()
+        assert ("info", "agent works again", {"agent": "one", "failures": 5}) in made.log.lines
+
+
 async def test_news_are_told_at_info_and_their_absence_is_not() -> None:
     async with crew(named("one"), "one") as made:
         await made.fleet.resume([])
@@ -286,99 +247,6 @@ async def test_news_are_told_at_info_and_their_absence_is_not() -> None:
         )
 
 
-# Which agents
-
-
-async def test_discovery_adds_agents_while_it_runs() -> None:
-    async with crew(EVERYBODY, "one") as made:
-        async with made.running("list of agents", "poll one"):
-            assert made.fleet.trackers.keys() == {"one"}
-            made.platform.listed.append(Agent(handle="two"))
-            await made.alarm.wake("list of agents")
-            await made.alarm.until_asleep("poll two")
-            assert made.fleet.trackers.keys() == {"one", "two"}
-            assert values(made.shown("two"), "agent_up") == {(): 1}
-        assert made.log.events("info").count("agent discovered") == 2
-        assert made.alarm.slept["list of agents"] == [600.0, 600.0]
-
-
-async def test_an_agent_that_leaves_the_list_is_polled_on() -> None:
-    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents", "poll one", "poll two"):
-        made.platform.listed.pop()
-        await made.alarm.wake("list of agents", "poll two")
-        assert values(made.shown("two"), "agent_polls") == {(): 2}
-
-
-async def test_a_list_that_cannot_be_read_changes_nothing_and_is_read_again() -> None:
-    async with crew(EVERYBODY, "one") as made, made.running("list of agents", "poll one"):
-        made.platform.list_fails = BadRequest("HTTP 400: an organisation handle is needed")
-        await made.alarm.wake("list of agents", "poll one")
-        assert made.fleet.trackers.keys() == {"one"}
-        assert made.fleet.waits_for() is None
-        assert made.log.lines.count(
-            (
-                "warning",
-                "list of agents not read",
-                {"reason": "bad_request", "error": "HTTP 400: an organisation handle is needed"},
-            )
-        )
-        made.platform.list_fails = None
-        made.platform.listed.append(Agent(handle="two"))
-        await made.alarm.wake("list of agents")
-        await made.alarm.until_asleep("poll two")
-
-
-async def test_without_a_list_only_the_named_agents_are_polled_and_nothing_is_listed() -> None:
-    async with crew(named("one"), "one", "two") as made:
-        made.platform.list_fails = AssertionError("asked")
-        await made.fleet.resume(["two"])
-        assert (await made.fleet.once()).keys() == {"one"}
-
-
-async def test_an_agent_that_is_named_and_listed_is_polled_once() -> None:
-    plan = msgspec.structs.replace(EVERYBODY, named=(Named(handle="one"),))
-    async with crew(plan, "one", "two") as made:
-        await made.fleet.resume([])
-        assert (await made.fleet.once()).keys() == {"one", "two"}
-        assert made.platform.asked == 2
-
-
-async def test_what_is_stored_is_shown_before_anything_is_asked_of_the_platform() -> None:
-    async with crew(EVERYBODY, "one", "two") as made:
-        made.platform.agents["one"] = [task("completed", ended("A"))]
-        await made.fleet.once()
-        made.published.clear()
-        again = Fleet(
-            Plan(choice=Choice(exclude=("two",), types=("voice",))),
-            track=lambda handle: Tracker(handle, made.platform, made.storage, RULES, now=made.time, elapsed=made.time),
-            listed=made.platform.list_agents,
-            publish=made.published.append,
-            log=made.log,
-            now=made.time,
-        )
-        asked = made.platform.asked
-        await again.resume(await made.storage.agents())
-        assert made.platform.asked == asked
-        assert [report.agent for report in made.published] == ["one"]
-        assert values(made.shown("one"), "calls") == {("outbound", "completed"): 1}
-
-
-async def test_a_state_that_cannot_be_read_holds_up_no_other_agent() -> None:
-    async with crew(named("one", "two"), "one", "two") as made:
-        load = made.storage.load
-
-        async def damaged(agent: str) -> Any:
-            if agent == "one":
-                raise StorageError("damaged")
-            return await load(agent)
-
-        made.storage.load = damaged
-        await made.fleet.resume([])
-        outcomes = await made.fleet.once()
-        assert isinstance(outcomes["one"].error, StorageError)
-        assert outcomes["two"].error is None
-
-
 # What is shown beside the numbers
 
 
@@ -390,7 +258,40 @@ async def test_the_list_tells_the_names_of_agents_and_the_plan_adds_labels() -> 
         await made.fleet.once()
         assert made.shown("one").info == {"name": "One", "agent_type": "voice", "team": "support"}
         assert made.shown("hidden").info == {"name": "", "agent_type": "unknown"}
-        assert (made.fleet.name_of("one"), made.fleet.name_of("hidden")) == ("One", "")
+        assert made.fleet.trackers["one"].identity == Agent(handle="one", name="One", type="voice")
+
+
+async def test_names_are_kept_for_a_start_without_a_list() -> None:
+    async with crew(EVERYBODY, "one") as made:
+        await made.fleet.once()
+        made.platform.list_fails = Timeout("40 s")
+        fleet = made.starts(EVERYBODY)
+        await fleet.resume(await made.storage.agents())
+        assert made.shown("one").info == {"name": "One", "agent_type": "voice"}
+        await fleet.once()
+        assert made.shown("one").info == {"name": "One", "agent_type": "voice"}
+        made.platform.list_fails, made.platform.listed = None, [Agent(handle="one", name="Renamed", type="chat")]
+        await fleet.once()
+        made.starts(EVERYBODY)
+        await made.fleet.resume(["one"])
+        assert made.shown("one").info == {"name": "Renamed", "agent_type": "chat"}
+
+
+async def test_an_agent_is_never_shown_without_the_name_by_which_it_was_discovered() -> None:
+    async with crew(EVERYBODY, "one") as made:
+        await made.fleet.once()
+        assert {report.info["name"] for report in made.published} == {"One"}
+
+
+async def test_it_stays_ready_when_agents_are_found_later() -> None:
+    async with crew(EVERYBODY, "one") as made, made.running("list of agents", "poll one"):
+        assert made.fleet.waits_for() is None
+        begun = made.platform.hangs()
+        made.platform.listed.append(Agent(handle="two"))
+        await made.alarm.wake("list of agents")
+        await begun.wait()
+        assert made.fleet.trackers["two"].last is None
+        assert made.fleet.waits_for() is None
 
 
 async def test_it_says_what_it_waits_for_until_each_first_poll_has_ended_well_or_badly() -> None:
@@ -417,12 +318,21 @@ async def test_polling_once_tells_what_became_of_each_agent() -> None:
         assert {handle: outcome.reason for handle, outcome in outcomes.items()} == {"good": None, "bad": "timeout"}
 
 
-async def test_polling_once_needs_the_list_only_for_discovery() -> None:
+async def test_polling_once_without_the_list_polls_whom_it_knows_and_tells_that_some_may_be_missing() -> None:
     async with crew(EVERYBODY, "one") as made:
+        await made.fleet.once()
+        assert not made.fleet.lacks_agents
         made.platform.list_fails = BadRequest("400")
-        with pytest.raises(BadRequest):
-            await made.fleet.once()
+        made.starts(EVERYBODY)
+        await made.fleet.resume(["one"])
+        assert (await made.fleet.once())["one"].error is None
+        assert made.fleet.lacks_agents
+        assert made.log.events("warning") == ["list of agents not read"]
+
+
+async def test_polling_once_needs_the_list_only_for_discovery() -> None:
     async with crew(Plan(named=(Named(handle="one"),)), "one") as made:
         made.platform.list_fails = BadRequest("400")
         await made.fleet.resume([])
         assert (await made.fleet.once())["one"].error is None
+        assert not made.fleet.lacks_agents

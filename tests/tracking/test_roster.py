@@ -25,12 +25,12 @@ LISTED = (
         (Choice(exclude=("*v2", "support")), ("sales-v1", "Sales-v3")),
         (Choice(include=("sales-v1",), exclude=("*",)), ()),
         (Choice(include=()), ()),
-        (Choice(types=("VOICE",)), ("sales-v1", "sales-v2")),
-        (Choice(types=("Chat", "unknown")), ("support", "Sales-v3")),
+        (Choice(types=("voice",)), ("sales-v1", "sales-v2")),
+        (Choice(types=("chat", "unknown")), ("support", "Sales-v3")),
         (Choice(include=("s*",), exclude=("*2",), types=("voice",)), ("sales-v1",)),
     ],
 )
-def test_globs_tell_handles_by_case_and_types_do_not(choice: Choice, wanted: tuple[str, ...]) -> None:
+def test_globs_tell_handles_by_case_and_types_tell_kinds(choice: Choice, wanted: tuple[str, ...]) -> None:
     assert chosen((), LISTED, choice) == wanted
 
 

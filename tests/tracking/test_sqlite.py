@@ -442,13 +442,23 @@ async def test_a_state_that_could_not_be_opened_can_be_opened_once_that_is_mende
         assert await storage.agents() == ()
 
 
-@pytest.mark.parametrize("damage", ["UPDATE agents SET book = '{'", "UPDATE tasks SET record = x'c1'"])
-async def test_a_damaged_state_is_a_storage_error(path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE agents SET book = '{'",
+        "UPDATE tasks SET record = x'c1'",
+        "UPDATE tasks SET record = x'93636300'",
+        "UPDATE OR REPLACE numbers SET series = '['",
+        "UPDATE OR REPLACE numbers SET series = '5'",
+    ],
+    ids=["no book", "no record", "a status that a later vocabulary has", "no series", "a number for a series"],
+)
+async def test_a_state_that_cannot_be_read_is_a_storage_error(path: Path, damage: str) -> None:
     async with opened(path) as storage:
         await storage.commit("agent", a_commit(1))
-    made_by_sqlite(path, damage)
+    made_by_sqlite(path, "UPDATE tasks SET watched = 1", damage)
     async with opened(path) as storage:
-        with pytest.raises(StorageError, match=r"state\.db"):
+        with pytest.raises(StorageError, match=r"state\.db holds what this exporter cannot read: it is damaged, or a"):
             await storage.load("agent")
 
 

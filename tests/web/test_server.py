@@ -269,6 +269,14 @@ class TestStatusPage:
         assert page.rows[1][1] == page.rows[1][-1] == odd
         assert "script" not in dict(page.tags)
 
+    async def test_a_notice_stands_above_the_agents_and_stays_text(self, aiohttp_client: AiohttpClient) -> None:
+        notice = "The list of agents could not be read: <b>HTTP 403</b>"
+        status = Status(version="1", started=NOW, now=NOW, notice=notice)
+        client = await aiohttp_client(create_app(pages(status=lambda: status)))
+        page = Page(await (await client.get("/")).text())
+        assert page.words.index(notice) < page.words.index("No agents are known yet.")
+        assert (await (await client.get("/api/agents")).json())["notice"] == notice
+
     async def test_without_agents_it_says_so(self, aiohttp_client: AiohttpClient) -> None:
         status = Status(version="1", started=NOW, now=NOW)
         client = await aiohttp_client(create_app(pages(status=lambda: status)))

@@ -1,0 +1,198 @@
+"""Which agents are polled: those that are named, those that the list has, and those that were known before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.roster import Choice
+from exporter.tracking.storage import StorageError
+from exporter.unpod.errors import BadRequest, Timeout
+from exporter.unpod.facts import Agent
+from tests.tracking.crew import EVERYBODY, crew, named
+from tests.tracking.platform import values
+from tests.tracking.stories import ended, task
+
+
+async def test_discovery_adds_agents_while_it_runs() -> None:
+    async with crew(EVERYBODY, "one") as made:
+        async with made.running("list of agents", "poll one"):
+            assert made.fleet.trackers.keys() == {"one"}
+            made.platform.listed.append(Agent(handle="two"))
+            await made.alarm.wake("list of agents")
+            await made.alarm.until_asleep("poll two")
+            assert made.fleet.trackers.keys() == {"one", "two"}
+            assert values(made.shown("two"), "agent_up") == {(): 1}
+        assert made.log.events("info").count("agent discovered") == 2
+        assert made.alarm.slept["list of agents"] == [600.0, 600.0]
+
+
+async def test_an_agent_that_leaves_the_list_is_polled_on() -> None:
+    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents", "poll one", "poll two"):
+        made.platform.listed.pop()
+        await made.alarm.wake("list of agents", "poll two")
+        assert values(made.shown("two"), "agent_polls") == {(): 2}
+
+
+async def test_a_list_that_cannot_be_read_changes_nothing_and_is_read_again() -> None:
+    async with crew(EVERYBODY, "one") as made, made.running("list of agents", "poll one"):
+        made.platform.list_fails = BadRequest("HTTP 400: an organisation handle is needed")
+        await made.alarm.wake("list of agents", "poll one")
+        assert made.fleet.trackers.keys() == {"one"}
+        assert made.fleet.waits_for() is None
+        assert made.log.lines.count(
+            (
+                "warning",
+                "list of agents not read",
+                {"reason": "bad_request", "error": "HTTP 400: an organisation handle is needed"},
+            )
+        )
+        made.platform.list_fails = None
+        made.platform.listed.append(Agent(handle="two"))
+        await made.alarm.wake("list of agents")
+        await made.alarm.until_asleep("poll two")
+
+
+async def test_a_list_that_was_not_read_is_tried_again_soon_and_ever_later_up_to_the_interval() -> None:
+    async with crew(EVERYBODY, "one") as made:
+        made.platform.list_fails = Timeout("40 s")
+        async with made.running("list of agents"):
+            for _ in range(7):
+                await made.alarm.wake("list of agents")
+            delays = made.alarm.slept["list of agents"]
+            for delay, longest in zip(delays, [30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0, 600.0], strict=True):
+                assert 0.8 * longest <= delay <= longest
+            made.platform.list_fails = None
+            await made.alarm.wake("list of agents")
+            assert delays[-1] == 600.0
+            await made.alarm.until_asleep("poll one")
+            made.platform.list_fails = Timeout("40 s")
+            await made.alarm.wake("list of agents")
+            assert delays[-1] <= 30.0
+
+
+async def test_a_list_that_was_not_read_is_not_tried_more_often_than_it_would_be_read() -> None:
+    plan = msgspec.structs.replace(EVERYBODY, list_interval=5.0)
+    async with crew(plan) as made:
+        made.platform.list_fails = Timeout("40 s")
+        async with made.running("list of agents"):
+            await made.alarm.wake("list of agents")
+        assert all(4.0 <= delay <= 5.0 for delay in made.alarm.slept["list of agents"])
+
+
+async def test_why_there_are_no_agents_is_said_until_there_are_some() -> None:
+    async with crew(Plan(choice=Choice(types=("voice",))), "one") as made:
+        assert made.fleet.notice == ""
+        made.platform.list_fails = BadRequest("HTTP 400: an organisation handle is needed")
+        async with made.running("list of agents"):
+            assert made.fleet.waits_for() is None
+            assert made.fleet.notice == (
+                "The list of agents could not be read: HTTP 400: an organisation handle is needed"
+            )
+            made.platform.list_fails, made.platform.listed = None, [Agent(handle="one", type="chat")]
+            await made.alarm.wake("list of agents")
+            assert made.fleet.notice == "Discovery wants none of the agents that the platform lists (1)."
+            made.platform.listed = [Agent(handle="one", type="voice")]
+            await made.alarm.wake("list of agents")
+            assert made.fleet.notice == ""
+
+
+async def test_a_resumed_agent_that_the_list_shows_as_unwanted_is_polled_and_shown_no_more() -> None:
+    async with crew(EVERYBODY, "voice", "chat", "gone", "named") as made:
+        await made.fleet.once()
+        asked_before = made.platform.asked
+        plan = Plan(choice=Choice(types=("voice",)), named=(Named(handle="named"),))
+        fleet = made.starts(plan)
+        made.platform.listed = [
+            Agent(handle="voice", type="voice"),
+            Agent(handle="chat", type="chat"),
+            Agent(handle="named", type="chat"),
+        ]
+        made.platform.list_fails = Timeout("40 s")
+        await fleet.resume(await made.storage.agents())
+        async with made.running("list of agents", "poll voice", "poll chat", "poll gone", "poll named"):
+            assert fleet.trackers.keys() == {"voice", "chat", "gone", "named"}
+            polls = [task for task in asyncio.all_tasks() if task.get_name() == "poll chat"]
+            made.platform.list_fails = None
+            await made.alarm.wake("list of agents")
+            assert fleet.trackers.keys() == {"voice", "gone", "named"}
+            assert made.removed == ["chat"]
+            with pytest.raises(asyncio.CancelledError):
+                await polls[0]
+            asked_after = made.platform.asked
+            await made.alarm.wake("poll voice", "poll gone", "poll named")
+            assert made.platform.asked == asked_after + 3
+            assert asked_after > asked_before
+            made.platform.listed[1] = Agent(handle="chat", type="voice")
+            del made.alarm.sleepers["poll chat"]
+            await made.alarm.wake("list of agents")
+            await made.alarm.until_asleep("poll chat")
+            assert values(made.shown("chat"), "agent_up") == {(): 1}
+
+
+async def test_an_agent_that_is_dropped_while_it_is_polled_shows_nothing_afterwards() -> None:
+    async with crew(EVERYBODY, "slow") as made:
+        await made.fleet.once()
+        begun = made.platform.hangs()
+
+        async def once_it_polls() -> Iterable[Agent]:
+            await begun.wait()
+            return made.platform.listed
+
+        made.platform.list_agents = once_it_polls
+        fleet = made.starts(Plan(choice=Choice(types=("chat",))))
+        await fleet.resume(["slow"])
+        made.published.clear()
+        async with made.running("list of agents"):
+            assert made.removed == ["slow"]
+            assert fleet.waits_for() is None
+        assert made.published == []
+
+
+async def test_without_a_list_only_the_named_agents_are_polled_and_nothing_is_listed() -> None:
+    async with crew(named("one"), "one", "two") as made:
+        made.platform.list_fails = AssertionError("asked")
+        await made.fleet.resume(["two"])
+        assert (await made.fleet.once()).keys() == {"one"}
+
+
+async def test_an_agent_that_is_named_and_listed_is_polled_once() -> None:
+    plan = msgspec.structs.replace(EVERYBODY, named=(Named(handle="one"),))
+    async with crew(plan, "one", "two") as made:
+        await made.fleet.resume([])
+        assert (await made.fleet.once()).keys() == {"one", "two"}
+        assert made.platform.asked == 2
+
+
+async def test_what_is_stored_is_shown_before_anything_is_asked_of_the_platform() -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        made.platform.agents["one"] = [task("completed", ended("A"))]
+        await made.fleet.once()
+        made.published.clear()
+        again = made.starts(Plan(choice=Choice(exclude=("two",), types=("voice",))))
+        asked = made.platform.asked
+        await again.resume(await made.storage.agents())
+        assert made.platform.asked == asked
+        assert [report.agent for report in made.published] == ["one"]
+        assert values(made.shown("one"), "calls") == {("outbound", "completed"): 1}
+
+
+async def test_a_state_that_cannot_be_read_holds_up_no_other_agent() -> None:
+    async with crew(named("one", "two"), "one", "two") as made:
+        load = made.storage.load
+
+        async def damaged(agent: str) -> Any:
+            if agent == "one":
+                raise StorageError("damaged")
+            return await load(agent)
+
+        made.storage.load = damaged
+        await made.fleet.resume([])
+        outcomes = await made.fleet.once()
+        assert isinstance(outcomes["one"].error, StorageError)
+        assert outcomes["two"].error is None
