@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 INFO: Final = "unpod_agent_info"
 """The family whose numbers are not in ``Report.families``: its labels are ``Report.info``."""
 
+AGENT_TYPE: Final = Label("agent_type", vocabulary.AGENT_TYPES, always=())
 STATUS: Final = Label("status", vocabulary.STATUSES)
 OPEN_STATUS: Final = Label("status", vocabulary.OPEN_STATUSES)
 EXECUTION_TYPE: Final = Label("execution_type", vocabulary.EXECUTION_TYPES, always=("call",))
@@ -51,7 +52,7 @@ _POLLS: Final = (
         name=INFO,
         kind=Kind.GAUGE,
         help="1, with the agent's own name and type from the agents list, and the labels that the configuration adds",
-        labels=(Label("name"), Label("agent_type")),
+        labels=(Label("name"), AGENT_TYPE),
     ),
     Family(name="unpod_agent_up", kind=Kind.GAUGE, help="1 if the last poll of the agent succeeded", zeroed=False),
     Family(
@@ -225,7 +226,7 @@ _SUMMED: Final = (
     Family(
         name="unpod_exporter_unknown_values_total",
         kind=Kind.COUNTER,
-        help="Values outside of the known vocabulary and formats, by field, as seen by polling",
+        help="Values outside of the known vocabulary and formats, once for each task and field, as seen by polling",
         labels=(FIELD,),
         scope=Scope.SUM,
     ),

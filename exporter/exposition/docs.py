@@ -23,7 +23,6 @@ _OPEN: Final = {
     "code": "open: a slug, an HTTP status or a bounded word",
     "number": "open: the organisation's own numbers",
     "name": "open: the agent's own name",
-    "agent_type": "open: as the platform says it",
     "version": "open",
     "python_version": "open",
 }
