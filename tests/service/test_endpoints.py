@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import re
 from pathlib import Path
@@ -59,6 +60,17 @@ async def test_with_discovery_it_is_ready_only_after_the_list(tmp_path: Path) ->
         async with started(tmp_path, "run", *flags, environ=made.environ()) as process:
             answer = await process.get("/-/ready")
             assert (answer.status, answer.text) == (503, "the list of agents has not been read yet\n")
+
+
+async def test_why_there_are_no_agents_stands_on_the_page(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        made.fails("forbidden", endpoint="agents")
+        flags = ("--web.listen-address", "127.0.0.1:0", "--state.path", "memory")
+        async with started(tmp_path, "run", *flags, environ=made.environ()) as process:
+            assert not counts_of(await process.ready(), "unpod_agent_up")
+            notice = json.loads((await process.get("/api/agents")).body)["notice"]
+            assert re.fullmatch(r"The list of agents could not be read: \S+ answered HTTP 403: .+", notice)
+            assert html.escape(notice) in (await process.get("/")).text
 
 
 async def test_the_metrics_come_in_both_formats_packed_or_not(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from exporter import console
-from exporter.service import Readable
 from exporter.simulator.world import World
+from exporter.survey import Readable
 from exporter.unpod.facts import Agent
 from tests.service.running import (
     SALES,
@@ -66,7 +66,6 @@ async def test_once_prints_what_it_has_and_fails_when_a_poll_failed(tmp_path: Pa
     assert (failed["level"], failed["agent"], failed["reason"]) == ("warn", SALES.handle, "server_error")
 
 
-@pytest.mark.parametrize("command", ["once", "agents"])
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
@@ -77,15 +76,49 @@ async def test_once_prints_what_it_has_and_fails_when_a_poll_failed(tmp_path: Pa
     ],
     ids=["a bad token", "no platform", "no organisation", "another organisation"],
 )
-async def test_a_platform_that_refuses_is_one_readable_line(
-    tmp_path: Path, command: str, environ: dict[str, str], said: str
-) -> None:
-    flags = ("--state.path", "memory", "--log.level", "warn") if command == "once" else ()
+async def test_a_platform_that_refuses_is_one_readable_line(tmp_path: Path, environ: dict[str, str], said: str) -> None:
     async with platform(SALES) as made:
-        told = await ran(tmp_path, command, *flags, environ={**made.environ(), **environ})
-    assert (told.code, told.out) == (1, "")
-    line = logfmt(told.complaint)["error"] if command == "once" else told.complaint
-    assert said in line
+        settings = {**made.environ(), **environ}
+        agents = await ran(tmp_path, "agents", environ=settings)
+        polled = await ran(tmp_path, "once", "--state.path", "memory", "--log.level", "warn", environ=settings)
+    assert (agents.code, agents.out) == (1, "")
+    assert said in agents.complaint
+    assert polled.code == 1
+    assert said in logfmt(polled.complaint)["error"]
+    assert not counts_of(samples(polled.out), "unpod_agent_up")
+
+
+async def test_once_without_the_list_of_agents_polls_whom_it_knows_and_fails(tmp_path: Path) -> None:
+    async with platform() as made:
+        await once(tmp_path, made, agents=None)
+        made.clock.now += 3600
+        made.fails("bad_gateway", endpoint="agents")
+        told = await once(tmp_path, made, agents=None)
+        shown = samples(told.out)
+        assert total(shown, "unpod_tasks_created_total") == sum(
+            made.world.tasks(handle).count for handle in made.world.handles
+        )
+    assert told.code == 1
+    assert shown[f'unpod_agent_info{{agent="{SALES.handle}",name="{SALES.name}",agent_type="voice"}}'] == 1
+    assert [event["msg"] for event in map(logfmt, told.err.splitlines()) if event["level"] == "warn"] == [
+        "list of agents not read"
+    ]
+
+
+async def test_once_with_all_agents_named_does_not_need_the_list(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        made.fails("bad_gateway", endpoint="agents")
+        assert (await once(tmp_path, made)).code == 0
+
+
+async def test_types_that_are_not_wanted_any_more_are_shown_no_more_though_the_state_knows_them(tmp_path: Path) -> None:
+    talks, writes = (msgspec.structs.replace(SALES, handle=name, kind=name) for name in ("Voice", "Chat"))
+    async with platform(talks, writes) as made:
+        everybody = samples((await once(tmp_path, made, agents=None)).out)
+        talkers = samples((await once(tmp_path, made, agents=None, discovery={"types": [" VO-ice"]})).out)
+        again = samples((await once(tmp_path, made, agents=None)).out)
+    shown = [counts_of(one, "unpod_tasks_created_total").keys() for one in (everybody, talkers, again)]
+    assert [{key.split('"')[1] for key in keys} for keys in shown] == [{"Voice", "Chat"}, {"Voice"}, {"Voice", "Chat"}]
 
 
 async def test_agents_are_listed_with_what_can_be_read_of_them(tmp_path: Path) -> None:

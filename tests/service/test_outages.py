@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,6 +125,28 @@ async def test_an_agent_that_fails_disturbs_no_other(tmp_path: Path, kind: str) 
             assert of(after, "unpod_agent_up", SUPPORT.handle) == 1
             mine = {key: value for key, value in kept(after).items() if SALES.handle in key}
             assert mine == {key: value for key, value in kept(before).items() if SALES.handle in key}
+
+
+async def test_a_state_with_words_of_a_later_vocabulary_fails_its_agent_alone(tmp_path: Path) -> None:
+    async with platform() as made:
+        async with exporting(tmp_path, made.settings()) as process:
+            await process.ready()
+            await process.stop()
+        with closing(sqlite3.connect(tmp_path / "state.db")) as database, database:
+            changed = database.execute(
+                "UPDATE numbers SET series = replace(series, 'outbound', 'telepathic')"
+                " WHERE agent = (SELECT id FROM agents WHERE handle = ?) AND series LIKE '[\"calls\"%'",
+                (SALES.handle,),
+            )
+            assert changed.rowcount > 0
+        async with exporting(tmp_path, made.settings()) as process:
+            shown = await process.ready()
+            assert of(shown, "unpod_agent_up", SUPPORT.handle) == 1
+            assert of(shown, "unpod_agent_up", SALES.handle) == 0
+            failures = f'unpod_agent_poll_failures_total{{agent="{SALES.handle}",reason="internal"}}'
+            assert shown[failures] > 0
+            assert "telepathic" not in process.err
+            assert process.alive
 
 
 async def test_the_platform_goes_away_and_comes_back(tmp_path: Path) -> None:

@@ -43,6 +43,15 @@ async def test_check_and_run_tell_the_same_wrong_thing_in_one_line(tmp_path: Pat
     assert states(tmp_path) == []
 
 
+async def test_a_variable_for_the_state_comes_before_the_file_unless_it_is_empty(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        written(tmp_path, made.settings(state={"path": "of-the-file.db"}))
+        for variable, state in (("of-the-image.db", "of-the-image.db"), ("", "of-the-file.db")):
+            before = states(tmp_path)
+            assert (await ran(tmp_path, "once", environ={"UNPOD_EXPORTER_STATE_PATH": variable})).code == 0
+            assert {name for name in states(tmp_path) if name not in before} == {state, f"{state}.lock"}
+
+
 async def test_each_of_several_wrong_things_gets_its_line(tmp_path: Path) -> None:
     written(tmp_path, "api: {token: abc, page_size: 0}\npolling: {interval: x}\nagents: [a, a]\n")
     told = await ran(tmp_path, "check")
