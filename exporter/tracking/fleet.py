@@ -203,7 +203,7 @@ class Fleet:
                 self.show(handle)
         for handle in fresh:
             self._log.info("agent discovered", agent=handle)
-            await self._take_up(handle, told[handle])
+            await self._take_up(handle, told.get(handle))
         self.notice = "" if self.trackers else _NOBODY.format(len(told))
         self._looked = True
         return fresh
