@@ -75,6 +75,8 @@ class Task:
     told: list[truth.Event] = field(default_factory=list)
 
     def show(self, stage: str) -> None:
+        if stage == "live" and self.call and not self.call.answered:
+            stage = "dispatched"
         self.output = (self.call, stage) if self.call else None
 
 
