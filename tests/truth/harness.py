@@ -102,6 +102,7 @@ class Bench:
         """By all polls that have ended."""
         self._client = client
         self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._history_ends: dict[str, float] = {}
         self._heard = 0
         self._storage: SqliteStorage
         self._trackers: dict[str, Tracker] = {}
@@ -148,11 +149,14 @@ class Bench:
         for tasks, now in looks:
             for task in tasks:
                 sight = self._timelines[(handle, task)].at(now)
-                self.oracles[handle].look(task, sight, now, history=self._is_history(sight, first=first))
+                if first:
+                    self._history_ends[handle] = max(sight.created, self._history_ends.get(handle, 0.0))
+                self.oracles[handle].look(task, sight, now, history=self._is_history(handle, sight, first=first))
 
-    def _is_history(self, sight: Sight, *, first: bool) -> bool:
+    def _is_history(self, handle: str, sight: Sight, *, first: bool) -> bool:
         if self.rules.backfill == 0:
-            return first
+            # A task that slipped through the first reading is no younger for it.
+            return first or sight.created < self._history_ends.get(handle, 0.0)
         return sight.created < START - self.rules.backfill
 
     async def die(self, path: Path) -> None:
