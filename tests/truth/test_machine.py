@@ -24,7 +24,7 @@ from exporter.tracking.tracker import Outcome
 from exporter.unpod.client import Client, Settings, StaticToken
 from tests.truth.harness import LIMITS, TOKEN, Bench, Clock, nothing
 from tests.truth.oracle import SKEW
-from tests.truth.scripted import AGENT, FAILURES, FAULTS, NAMES, Call, Platform, Task, serve
+from tests.truth.scripted import AGENT, FAILURES, FAULTS, NAMES, WAITING, Call, Platform, Task, serve
 
 Told = dict[str, Any]
 Happening = Callable[..., None]
@@ -162,10 +162,10 @@ class Story(RuleBasedStateMachine):
 
     # Tasks arrive
 
-    @on(kind=st.sampled_from(["call", "call", "call", "email"]), due_in=st.sampled_from([None, 100, 5000]))
-    def arrives(self, task: str, kind: str, due_in: int | None) -> None:
-        status = "pending" if due_in is None else "scheduled"
-        self.platform.add(Task(task, self.clock(), status, kind=kind, scheduled=due_in and self.clock() + due_in))
+    @on(kind=st.sampled_from(["call", "call", "call", "email"]), status=st.sampled_from(WAITING))
+    def arrives(self, task: str, kind: str, status: str) -> None:
+        due = self.clock() + 100 if status == "scheduled" else None
+        self.platform.add(Task(task, self.clock(), status, kind=kind, scheduled=due))
 
     @on()
     def arrives_with_a_twin(self, task: str) -> None:
@@ -186,21 +186,12 @@ class Story(RuleBasedStateMachine):
 
     # They wait and are worked on
 
-    @on("pending")
-    def is_held(self, task: Task) -> None:
-        self._changed(task, "hold")
-
-    @on("hold")
-    def is_released(self, task: Task) -> None:
-        self._changed(task, "pending")
-
-    @on("pending", "scheduled", stamped=st.booleans())
+    @on(*WAITING, stamped=st.booleans())
     def is_dispatched(self, task: Task, stamped: bool) -> None:
         self._changed(task, "processing", stamped=stamped)
 
     @on(
-        "pending",
-        "scheduled",
+        *WAITING,
         "processing",
         told=TOLD,
         shows=st.sampled_from(["nothing new", "dispatched", "live"]),
@@ -232,14 +223,14 @@ class Story(RuleBasedStateMachine):
             task.retry_attempt = 0
         self._changed(task, "completed")
 
-    @on("in_progress", due_in=st.sampled_from([None, 100]))
-    def is_retried(self, task: Task, due_in: int | None) -> None:
+    @on("in_progress", status=st.sampled_from(["pending", "scheduled"]))
+    def is_retried(self, task: Task, status: str) -> None:
         self._hang_up(task)
         task.show("left")
         task.retry_attempt += 1
-        if due_in is not None:
-            task.scheduled = self.clock() + due_in
-        self._changed(task, "pending" if due_in is None else "scheduled")
+        if status == "scheduled":
+            task.scheduled = self.clock() + 100
+        self._changed(task, status)
 
     @on("in_progress", why=st.sampled_from(list(FAILURES)), shows=st.sampled_from(["left", "nothing"]))
     def fails(self, task: Task, why: str | None, shows: str) -> None:
@@ -270,12 +261,12 @@ class Story(RuleBasedStateMachine):
         self._enrich(task, stage)
         self._changed(task, "completed")
 
-    @on("completed", due_in=st.sampled_from([100, 5000]))
-    def is_redialled(self, task: Task, due_in: int) -> None:
+    @on("completed")
+    def is_redialled(self, task: Task) -> None:
         # Of a stub, or of a call that begins while the clocks may still differ, no reader can tell which call it is of.
         self.clock.now += SKEW + 1
         self._enrich(task, "full")
-        task.scheduled = self.clock() + due_in
+        task.scheduled = self.clock() + 100
         self._changed(task, "scheduled")
 
     @on("failed", clears=st.booleans())
