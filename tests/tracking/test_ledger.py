@@ -239,6 +239,13 @@ def test_a_stub_in_place_of_a_full_record_is_another_call() -> None:
     assert story.count("calls") == 2
 
 
+def test_a_stub_that_has_overwritten_a_full_record_and_stays_one_is_counted_too() -> None:
+    story = Story().tell(task("completed", ended("A")), task("completed", stub("voicemail")))
+    story.look(task("completed", stub("voicemail")), after=SETTLING)
+    assert story.count("calls", "outbound", "completed") == 1
+    assert story.count("calls", "unknown", "voicemail") == 1
+
+
 def test_a_retry_after_an_unseen_redial_leaves_another_call_behind_than_the_stub() -> None:
     story = Story().tell(
         task("completed", stub("voicemail")),
