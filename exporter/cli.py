@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -12,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from exporter import __version__, console, demo, logs, service
+from exporter import __version__, console, demo, logs, service, systemd
 from exporter.config import Config, ConfigError, load
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
@@ -87,6 +88,7 @@ def main() -> None:
 @main.command()
 @_config_file
 @_listen(":10130")
+@_option("web.systemd-socket", is_flag=True, help="Listen on the sockets of a systemd .socket unit instead.")
 @_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
 @_state_path
 @_log_level
@@ -94,6 +96,7 @@ def main() -> None:
 def run(
     config_file: Path | None,
     web_listen_address: tuple[Address, ...],
+    web_systemd_socket: bool,
     web_telemetry_path: str,
     state_path: str | None,
     log_level: logs.Level,
@@ -102,7 +105,9 @@ def run(
     """Polls the agents and serves their metrics, until it is stopped."""
     config = _loaded(config_file, state_path)
     log, display = opened(log_level, log_format, time.monotonic)
-    web = service.Web(listen=web_listen_address, telemetry_path=web_telemetry_path)
+    handed = _handed_over() if web_systemd_socket else ()
+    listen = () if web_systemd_socket else web_listen_address
+    web = service.Web(listen=listen, sockets=handed, telemetry_path=web_telemetry_path)
     _finish(service.run(config, web, log, display), log)
 
 
@@ -178,6 +183,13 @@ def _loaded(file: Path | None, state_path: str | None) -> Config:
     try:
         return load(path, os.environ, state_path=state_path)
     except ConfigError as error:
+        _fail(error)
+
+
+def _handed_over() -> tuple[socket.socket, ...]:
+    try:
+        return systemd.sockets(os.environ, os.getpid())
+    except systemd.ActivationError as error:
         _fail(error)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -21,6 +23,7 @@ from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.progress import Display
 from exporter.survey import Readable, survey
+from exporter.systemd import Notifier, notified
 from exporter.tracking.fleet import Fleet, Log, Named, Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
@@ -93,6 +96,12 @@ class Exporter:
             version=__version__, started=self._started, now=self._now(), agents=agents, notice=self.fleet.notice
         )
 
+    def in_words(self) -> str:
+        """How the agents do, in a line."""
+        outcomes = [tracker.last for tracker in self.fleet.trackers.values()]
+        up = sum(outcome is not None and outcome.error is None for outcome in outcomes)
+        return f"{up} of {len(outcomes)} agents are up"
+
     def text(self) -> str:
         """All metrics as Prometheus text."""
         return self.scrape.text(Format.TEXT).decode()
@@ -137,7 +146,9 @@ def _state_in_words(tracker: Tracker) -> str:
 class Web(msgspec.Struct, frozen=True, kw_only=True):
     """Where the exporter is served."""
 
-    listen: tuple[Address, ...]
+    listen: tuple[Address, ...] = ()
+    sockets: tuple[socket.socket, ...] = ()
+    """Those that listen already."""
     telemetry_path: str = "/metrics"
 
     def __post_init__(self) -> None:
@@ -165,7 +176,7 @@ async def serving(
             status=exporter.status,
             telemetry_path=web.telemetry_path,
         )
-        async with serve(create_app(pages), web.listen) as bound:
+        async with serve(create_app(pages), web.listen, web.sockets) as bound:
             log.info("listening", addresses=", ".join(map(str, bound)), metrics=web.telemetry_path)
             with display:
                 exporter.shows_progress(display)
@@ -208,10 +219,12 @@ async def run(
         discovery=config.discovery.enabled,
         state=_state_named(config),
     )
-    async with serving(config, web, log, display, clock) as (_, bound):
+    notifier = Notifier(os.environ, os.getpid())
+    async with serving(config, web, log, display, clock) as (exporter, bound):
         listening(bound)
-        await stop.wait()
-        log.info("stopping")
+        async with notified(notifier, exporter.in_words, clock.sleep):
+            await stop.wait()
+            log.info("stopping")
     log.info("stopped")
 
 

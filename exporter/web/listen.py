@@ -55,9 +55,10 @@ def parse_listen_address(text: str) -> Address:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, addresses: Iterable[tuple[str | None, int]]
+    app: web.Application, addresses: Iterable[tuple[str | None, int]], sockets: Iterable[socket.socket] = ()
 ) -> AsyncIterator[tuple[Address, ...]]:
-    """Serve as long as the context lasts. Gives the addresses that are really listened on.
+    """Serve as long as the context lasts, on sockets that listen already as well. Gives the addresses that are really
+    listened on.
 
     Raises:
         ListenError: one of the addresses is taken, or not of this machine; then none is listened on.
@@ -67,6 +68,8 @@ async def serve(
     try:
         for host, port in addresses:
             await _listen(runner, Address(host, port))
+        for handed in sockets:
+            await web.SockSite(runner, handed).start()
         yield tuple(Address(bound[0], bound[1]) for bound in runner.addresses)
     finally:
         await runner.cleanup()

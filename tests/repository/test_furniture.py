@@ -16,7 +16,14 @@ from exporter.config.keys import SECTIONS
 from exporter.config.loading import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(path.relative_to(ROOT) for folder in (".", "docs", "grafana") for path in (ROOT / folder).glob("*.md"))
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for pattern in (
+        "*.md",
+        *(f"{folder}/**/*.md" for folder in ("docs", "grafana", "prometheus", "alertmanager", "deploy")),
+    )
+    for path in ROOT.glob(pattern)
+)
 
 
 def anchors(page: Path) -> set[str]:
