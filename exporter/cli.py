@@ -108,7 +108,7 @@ def run(
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
     web = service.Web(listen=listen, sockets=handed, telemetry_path=web_telemetry_path)
-    _finish(service.run(config, web, log, display), log)
+    _finish(service.run(config, web, log, display, verbosity=logs.Verbosity(log_level)), log)
 
 
 @main.command()

@@ -61,10 +61,35 @@ def configure(level: Level, format: Format, stream: TextIO | None = None) -> Log
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(LEVELS[level])
+    set_level(level)
+    return _factory()
+
+
+def set_level(level: Level) -> None:
+    """Logs what is of this level or above, from now on. Raises KeyError for an unknown level."""
+    logging.getLogger().setLevel(LEVELS[level])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    return _factory()
+
+
+class Verbosity:
+    """The level that the operator has chosen, and another one for as long as somebody looks closely."""
+
+    def __init__(self, level: Level) -> None:
+        self._chosen = level
+        self._level = level
+
+    def choose(self, level: Level) -> None:
+        """Another level for good. Raises KeyError for an unknown one."""
+        set_level(level)
+        self._chosen = self._level = level
+
+    def toggle(self) -> Level:
+        """To debug (to info, where debug is what was chosen) and back; returns the level that is in force now."""
+        closely: Level = "info" if self._chosen == "debug" else "debug"
+        self._level = self._chosen if self._level == closely else closely
+        set_level(self._level)
+        return self._level
 
 
 def _factory() -> LoggerFactory:

@@ -21,6 +21,7 @@ from exporter.exposition.lines import Format
 from exporter.exposition.render import Board
 from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
+from exporter.logs import Verbosity
 from exporter.progress import Display
 from exporter.survey import Readable, survey
 from exporter.systemd import Notifier, notified
@@ -195,6 +196,15 @@ def stop_signals() -> asyncio.Event:
     return stop
 
 
+def toggles_level(verbosity: Verbosity, log: Log) -> None:
+    """SIGUSR1 makes the log tell everything from now on, and as much as before when it comes again."""
+
+    def toggle() -> None:
+        log.info("log level toggled by SIGUSR1", to=verbosity.toggle())
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, toggle)
+
+
 async def run(
     config: Config,
     web: Web,
@@ -204,12 +214,16 @@ async def run(
     *,
     stop: asyncio.Event | None = None,
     listening: Callable[[tuple[Address, ...]], None] = lambda addresses: None,
+    verbosity: Verbosity | None = None,
 ) -> None:
-    """Serves until ``stop`` is set (None: until SIGTERM or SIGINT). ``listening`` is told the addresses.
+    """Serves until ``stop`` is set (None: until SIGTERM or SIGINT). ``listening`` is told the addresses;
+    ``verbosity`` is what SIGUSR1 changes.
 
     Raises what ``serving`` raises.
     """
     stop = stop or stop_signals()
+    if verbosity is not None:
+        toggles_level(verbosity, log)
     log.info(
         "starting",
         version=__version__,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import re
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from exporter import logs
 from exporter.progress import Lines
 from tests.service.running import (
     SALES,
@@ -86,6 +89,40 @@ async def test_a_poll_that_found_nothing_new_is_no_line(tmp_path: Path) -> None:
         await process.ready()
         await process.polled(3)
         assert process.events("agent polled") == []
+
+
+async def test_sigusr1_tells_every_poll_and_when_it_comes_again_no_more(tmp_path: Path) -> None:
+    async with platform(SALES) as made, exporting(tmp_path, made.settings()) as process:
+        await process.ready()
+        process.send(signal.SIGUSR1)
+        await process.until(lambda: process.events("agent polled"))
+        (toggled,) = process.events("log level toggled by SIGUSR1")
+        assert (toggled["level"], toggled["to"]) == ("info", "debug")
+        process.send(signal.SIGUSR1)
+        await process.until(lambda: len(process.events("log level toggled by SIGUSR1")) == 2)
+        await process.polled(3)
+        assert process.events()[-1]["msg"] == "log level toggled by SIGUSR1"
+        assert (await process.stop()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "closely"), [("info", "debug"), ("warn", "debug"), ("error", "debug"), ("debug", "info")]
+)
+def test_the_level_goes_to_another_and_back_to_the_one_that_was_chosen_last(
+    chosen: logs.Level, closely: logs.Level
+) -> None:
+    root = logging.getLogger()
+    before = root.level
+    try:
+        verbosity = logs.Verbosity(chosen)
+        assert [verbosity.toggle() for _ in range(3)] == [closely, chosen, closely]
+        assert root.level == logs.LEVELS[closely]
+        verbosity.choose("warn")
+        assert root.level == logging.WARNING
+        assert [verbosity.toggle() for _ in range(2)] == ["debug", "warn"]
+        assert root.level == logging.WARNING
+    finally:
+        root.setLevel(before)
 
 
 def test_a_long_reading_is_told_every_ten_seconds_and_a_short_one_not_at_all() -> None:
