@@ -253,7 +253,7 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     telemetry.config_loaded(True, started)
     storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed)
     try:
-        telemetry.state(storage.size, storage.created)
+        telemetry.state(storage.size, lambda: storage.created, set_aside=storage.set_aside, uncommitted=lambda: 0)
         if storage.created >= started:
             log.info("new state begun", state=_state_named(config), backfill=_backfill_in_words(config))
         async with connected(config, telemetry, clock) as client:

@@ -299,6 +299,24 @@ _PROCESS: Final = (
         scope=Scope.PROCESS,
     ),
     Family(
+        name="unpod_exporter_state_set_aside_files",
+        kind=Kind.GAUGE,
+        help="Damaged state files that were set aside and lie beside the state until somebody takes them away",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_state_commit_failures_total",
+        kind=Kind.COUNTER,
+        help="Commits that the disk did not take, as when it is full; what they held is kept in memory",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_state_uncommitted_tasks",
+        kind=Kind.GAUGE,
+        help="Tasks of which the latest is known in memory only, since the state cannot be written",
+        scope=Scope.PROCESS,
+    ),
+    Family(
         name="unpod_exporter_scrape_render_duration_seconds",
         kind=Kind.GAUGE,
         help="How long it took to write the answer of the scrape before this one; 0 at the first",

@@ -51,6 +51,9 @@ class Telemetry:
         self._commits = metrics.histogram("state_commit_duration_seconds")
         self._state_size = metrics.gauge("state_size_bytes")
         self._state_created = metrics.gauge("state_created_timestamp_seconds")
+        self._set_aside = metrics.gauge("state_set_aside_files")
+        self._commit_failures = metrics.counter("state_commit_failures_total")
+        self._uncommitted = metrics.gauge("state_uncommitted_tasks")
         self._rendered = metrics.gauge("scrape_render_duration_seconds")
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -70,10 +73,24 @@ class Telemetry:
         """The state has been committed, which took so long."""
         self._commits.observe(seconds)
 
-    def state(self, size: Callable[[], int], created: float) -> None:
-        """The state in use: what tells its bytes on disk, and the Unix time when it was begun."""
+    def not_committed(self) -> None:
+        """The state could not be written."""
+        self._commit_failures.inc()
+
+    def state(
+        self,
+        size: Callable[[], int],
+        created: Callable[[], float],
+        *,
+        set_aside: Callable[[], int],
+        uncommitted: Callable[[], int],
+    ) -> None:
+        """What tells of the state in use: its bytes on disk, the Unix time when it was begun, how many damaged files
+        lie beside it, and how many tasks are known in memory only."""
         self._state_size.set_function(size)
-        self._state_created.set(created)
+        self._state_created.set_function(created)
+        self._set_aside.set_function(set_aside)
+        self._uncommitted.set_function(uncommitted)
 
     def config_loaded(self, ok: bool, at: float) -> None:
         """The configuration has been read at this Unix time; not ``ok``: it is bad, and the one before stays."""

@@ -20,6 +20,7 @@ from typing import IO, Final, TypeVar
 
 import msgspec
 
+from exporter.tracking import damage
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.storage import Book, Commit, Loaded, StateInUse, StorageError
 
@@ -101,6 +102,10 @@ class SqliteStorage:
             return 0
         files = (self._path, self._path.with_name(self._path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def set_aside(self) -> int:
+        """How many damaged states that were set aside lie beside this one."""
+        return len(damage.set_aside_beside(self._path)) if self._path is not None else 0
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:

@@ -54,16 +54,22 @@ def test_waits_commits_sizes_and_scrapes_are_shown(telemetry: Telemetry) -> None
     telemetry.waited(1.5)
     telemetry.waited(2.0)
     telemetry.committed(0.004)
-    sizes = iter([4096, 8192])
-    telemetry.state(lambda: next(sizes), 123.0)
+    telemetry.not_committed()
+    sizes, begun = iter([4096, 8192]), iter([123.0, 456.0])
+    telemetry.state(lambda: next(sizes), lambda: next(begun), set_aside=lambda: 2, uncommitted=lambda: 7)
     telemetry.rendered(0.25)
     shown = values(telemetry)
     assert shown["api_throttle_wait_seconds_total"] == 3.5
     assert shown['state_commit_duration_seconds_bucket{le="0.005"}'] == 1
     assert shown['state_commit_duration_seconds_bucket{le="0.0025"}'] == 0
     assert shown["state_size_bytes"] == 4096
-    assert values(telemetry)["state_size_bytes"] == 8192, "it is asked for at each scrape"
     assert shown["state_created_timestamp_seconds"] == 123
+    assert shown["state_set_aside_files"] == 2
+    assert shown["state_commit_failures_total"] == 1
+    assert shown["state_uncommitted_tasks"] == 7
+    again = values(telemetry)
+    assert again["state_size_bytes"] == 8192, "it is asked for at each scrape"
+    assert again["state_created_timestamp_seconds"] == 456
     assert shown["scrape_render_duration_seconds"] == 0.25
 
 
