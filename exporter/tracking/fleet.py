@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen
 from exporter.tracking.schedule import after_failure, next_slot, until_next_look
-from exporter.tracking.tracker import Outcome, Tracker
+from exporter.tracking.tracker import Tracker
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 
@@ -91,6 +92,7 @@ class Fleet:
         self._troubles: dict[str, _Trouble] = {}
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
+        self._due: dict[str, float] = {}
         self._first: set[str] = set()
         """The agents of the start: those that are found later keep nobody waiting."""
         self._looked = plan.choice is None
@@ -111,6 +113,15 @@ class Fleet:
         first = self._first & self.trackers.keys()
         waiting = [handle for handle in first if self.trackers[handle].last is None]
         return f"{len(waiting)} of {len(first)} agents have not been polled yet" if waiting else None
+
+    def due(self, handle: str) -> float | None:
+        """When an agent is polled next, in Unix seconds; None: it is being polled, or polls have not begun."""
+        return self._due.get(handle)
+
+    def interval(self, handle: str) -> float:
+        """Seconds between two polls of an agent that does well."""
+        named = self._named.get(handle)
+        return named.interval if named and named.interval else self._plan.interval
 
     async def resume(self, stored: Iterable[str]) -> None:
         """Takes up the agents that are named, and of the ``stored`` ones those whose handles discovery would choose,
@@ -161,6 +172,7 @@ class Fleet:
         if handle in self._loops:
             self._loops.pop(handle).cancel()
         self._troubles.pop(handle, None)
+        self._due.pop(handle, None)
         self._shown.pop(handle, None)
         del self.trackers[handle]
         self._remove(handle)
@@ -216,7 +228,9 @@ class Fleet:
             delay = self._plan.interval
             with self._going_on("agent not polled", handle):
                 delay = self._delay(handle, await self._poll(handle))
+            self._due[handle] = self._now() + delay
             await self._sleep(delay)
+            self._due.pop(handle, None)
 
     async def _poll(self, handle: str) -> Outcome:
         tracker = self.trackers[handle]
@@ -236,8 +250,7 @@ class Fleet:
             self._publish(msgspec.structs.replace(last, families={**last.families, **self.trackers[handle].health()}))
 
     def _delay(self, handle: str, outcome: Outcome) -> float:
-        named = self._named.get(handle)
-        interval = named.interval if named and named.interval else self._plan.interval
+        interval = self.interval(handle)
         if outcome.reason is None:
             return next_slot(handle, interval, self._now())
         return after_failure(outcome.reason, self._troubles[handle].failures, interval, self._chance)

@@ -16,6 +16,7 @@ import msgspec
 from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
 from exporter.tracking.pages import Pages, Source
+from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.reading import Reading
 from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
@@ -28,44 +29,8 @@ from exporter.unpod.facts import Agent
 
 _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
-_INTERNAL: Final = "internal"
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one poll."""
-
-    seconds: float
-    error: Exception | None = None
-    """None: it succeeded. An ``UnpodError``, a ``StorageError``, or a defect of this program."""
-    pages: int = 0
-    tasks: int = 0
-    """How many tasks were read."""
-    changes: Mapping[str, int] = {}
-    """How much each counted family has grown."""
-    first: bool = False
-    """The history has been read once, with this poll."""
-
-    @property
-    def reason(self) -> str | None:
-        """The bounded word for a failure."""
-        if self.error is None:
-            return None
-        return self.error.reason if isinstance(self.error, UnpodError) else _INTERNAL
-
-    @property
-    def error_in_words(self) -> str | None:
-        """Why it failed, for people, with nothing private."""
-        if self.error is None:
-            return None
-        # A defect's message may hold a piece of an answer.
-        return f"a defect of the exporter: {type(self.error).__name__}" if self.is_defect else str(self.error)
-
-    @property
-    def is_defect(self) -> bool:
-        """Whether it failed for none of the reasons that are expected."""
-        return self.error is not None and not isinstance(self.error, UnpodError | StorageError)
 
 
 class Tracker:
@@ -97,6 +62,10 @@ class Tracker:
         self._polled = now()
         self._polls = 0
         self._failures: dict[Labels, float] = {}
+        self._calls = 0
+        self._begun: float | None = None
+        self._read_from_ratio: tuple[float, float] | None = None
+        self._recent = Recent()
         self._last: Outcome | None = None
         self._last_poll: float | None = None
         self._ratio = 0.0
@@ -125,9 +94,36 @@ class Tracker:
     @property
     def calls(self) -> int | None:
         """How many calls have been counted; None until the history has been read."""
-        if self._state is None or not self._complete:
+        return self._calls if self._complete else None
+
+    @property
+    def unreadable(self) -> int:
+        """How many tasks the platform cannot deliver."""
+        return len(self._book.unreadable)
+
+    @property
+    def recent(self) -> Recent:
+        """The last polls, and since when they have been failing."""
+        return self._recent
+
+    @property
+    def begun(self) -> float | None:
+        """When the poll that is under way began, in Unix seconds; None: none is."""
+        return self._begun
+
+    @property
+    def is_sweeping(self) -> bool:
+        """Whether the whole history is read again without delay, since something is not where it should be."""
+        return self._complete and self._book.hurry
+
+    @property
+    def history_left(self) -> float | None:
+        """Seconds that the first reading of the history is likely to take still; None: it cannot be told."""
+        if self._read_from_ratio is None or self._begun is None or self._complete:
             return None
-        return sum(number for key, number in self._state.numbers.items() if key[0] == "calls")
+        at, ratio = self._read_from_ratio
+        read = self.history_ratio - ratio
+        return (self._now() - at) * (1 - self.history_ratio) / read if read > 0 else None
 
     @property
     def history_ratio(self) -> float:
@@ -149,7 +145,7 @@ class Tracker:
 
     async def poll(self) -> Outcome:
         """Reads the agent once. A failure is an outcome, not an exception; it changes no number but its own."""
-        started = self._elapsed()
+        started, self._begun = self._elapsed(), self._now()
         self._certain, certain = False, self._certain
         try:
             outcome = await self._poll(certain=certain)
@@ -160,7 +156,8 @@ class Tracker:
         except Exception as error:
             outcome = Outcome(seconds=0.0, error=error)
         self._last = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
-        self._last_poll = self._now()
+        self._last_poll, self._begun = self._now(), None
+        self._recent.add(self._last_poll, self._last)
         self._polls += 1
         self._count_failure(self._last)
         return self._last
@@ -169,6 +166,7 @@ class Tracker:
         """The last poll has failed after all, by a defect that came up when its numbers were to be shown."""
         before = self._last or Outcome(seconds=0.0)
         self._last = msgspec.structs.replace(before, error=error)
+        self._recent.amend(self._last)
         if before.error is None:
             self._count_failure(self._last)
         return self._last
@@ -242,6 +240,7 @@ class Tracker:
             deepest = last if deepest is None or last is None else min(deepest, last)
             self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total)
             self._ratio = reading.ratio
+            self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
             self._progressed(self.agent, self.history_ratio)
         return {"sweep": None, "swept": self._now()}
 
@@ -344,6 +343,7 @@ class Tracker:
 
     def _measure(self, state: Loaded) -> None:
         """Takes the gauges that depend on the time."""
+        self._calls = sum(number for key, number in state.numbers.items() if key[0] == "calls")
         now, book, known = self._now(), state.book, [record for record in state.watched.values() if record.open]
         due = now - self._rules.overdue_grace
         overdue: dict[Labels, float] = {}

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Final, Protocol, Self
 
+import msgspec
+
 from exporter.unpod import answers
 from exporter.unpod.answers import AgentList, Answer
 from exporter.unpod.errors import BadRequest, RateLimited, UnpodError
@@ -17,7 +19,7 @@ from exporter.unpod.settings import Settings
 from exporter.unpod.tokens import FileToken, StaticToken, Token
 from exporter.unpod.transport import Received, Transport
 
-__all__ = ["AgentList", "Client", "FileToken", "Observer", "Page", "Settings", "StaticToken", "Token"]
+__all__ = ["AgentList", "Client", "FileToken", "Observer", "Page", "Settings", "StaticToken", "Token", "Usage"]
 
 DEFAULT_PAUSE: Final = 10.0
 """Seconds without requests after a 429 that names no time."""
@@ -49,6 +51,17 @@ class _Unobserved:
         pass
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what is allowed is used at this moment."""
+
+    begun: int
+    """Requests that began within the last 60 seconds."""
+    per_minute: int
+    """How many may begin within 60 seconds."""
+    paused: float
+    """For how many seconds from now no request may begin, since the platform has said "too many"; 0: they may."""
+
+
 class Client:
     """One account on one installation of the platform.
 
@@ -74,6 +87,7 @@ class Client:
         self._clock = clock
         self._monotonic = monotonic
         self._transport = Transport(settings)
+        self._per_minute = settings.requests_per_minute
         self._pace = Pace(settings.requests_per_minute, monotonic=monotonic, sleep=sleep)
         self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
 
@@ -85,6 +99,10 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._transport.close()
+
+    def usage(self) -> Usage:
+        """How much of what is allowed is used now."""
+        return Usage(begun=self._pace.begun, per_minute=self._per_minute, paused=self._pace.paused)
 
     async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
         """One page of an agent's tasks, newest first, checked against its own ``count``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -35,6 +36,19 @@ class Pace:
         """When the bucket is empty again: a request may begin up to the credit before it."""
         self._paused_until = float("-inf")
         self._first = asyncio.Lock()
+        self._begun: deque[float] = deque()
+        """When the requests of the last 60 seconds began: never more of them than the pace lets begin."""
+
+    @property
+    def begun(self) -> int:
+        """How many requests began within the last 60 seconds."""
+        self._forget(self._monotonic() - MINUTE)
+        return len(self._begun)
+
+    @property
+    def paused(self) -> float:
+        """For how many seconds from now no request may begin, since ``pause`` said so; 0: there is no pause."""
+        return max(0.0, self._paused_until - self._monotonic())
 
     async def turn(self) -> None:
         """Returns when a request may begin, which it is taken to do."""
@@ -42,7 +56,13 @@ class Pace:
             while (now := self._monotonic()) < (begin := max(self._next - self._credit, self._paused_until)):
                 await self._sleep(begin - now)
             self._next = max(self._next, now) + self._interval
+            self._begun.append(now)
+            self._forget(now - MINUTE)
 
     def pause(self, seconds: float) -> None:
         """Lets no request begin for so long, those that wait already included."""
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+
+    def _forget(self, until: float) -> None:
+        while self._begun and self._begun[0] <= until:
+            self._begun.popleft()

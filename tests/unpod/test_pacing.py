@@ -135,3 +135,26 @@ async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         Pace(0, monotonic=Clock().time)
+
+
+async def test_it_tells_how_many_began_within_the_last_minute() -> None:
+    clock = Clock()
+    pace = Pace(10, monotonic=clock.time, sleep=clock.sleep)
+    assert pace.begun == 0
+    for _ in range(3):
+        await pace.turn()
+        clock.now += 25.0
+    assert pace.begun == 2
+    clock.now += 60.0
+    assert pace.begun == 0
+
+
+async def test_it_tells_for_how_long_it_pauses() -> None:
+    clock = Clock()
+    pace = Pace(10, monotonic=clock.time, sleep=clock.sleep)
+    assert pace.paused == 0
+    pace.pause(12.0)
+    clock.now += 5.0
+    assert pace.paused == 7.0
+    clock.now += 60.0
+    assert pace.paused == 0
