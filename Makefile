@@ -11,8 +11,8 @@ PYTEST_FLAGS ?= -n auto
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-DEBIAN_TOOLS := prometheus prometheus-alertmanager systemd
-TOOLS := prometheus promtool amtool systemd-analyze systemd-socket-activate
+DEBIAN_TOOLS := prometheus prometheus-alertmanager kubernetes-client systemd
+TOOLS := prometheus promtool amtool kubectl systemd-analyze systemd-socket-activate
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test tools install lint types format docs clean
@@ -45,7 +45,7 @@ venv-module:
 		echo "sudo apt-get install python3-venv), then run make again." >&2; exit 1; \
 	fi
 
-# Some tests ask the real Prometheus, or the real systemd; without them they fail.
+# Some tests ask the real Prometheus, systemd or kubectl; without them they fail.
 tools:
 	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	[ -z "$$missing" ] && exit 0; \
