@@ -9,14 +9,15 @@ RUN pip --python /opt/unpod-exporter/bin/python install --no-cache-dir --no-inde
 
 FROM python:3.13-slim
 COPY --from=build /opt/unpod-exporter /opt/unpod-exporter
-# A number, so that Kubernetes can see that it is not root.
-RUN install -d -o 65532 -g 65532 -m 0750 /var/lib/unpod-exporter
+# Of the group 0, so that an arbitrary user id, as OpenShift gives, can write there too.
+RUN install -d -o 65532 -g 0 -m 0770 /var/lib/unpod-exporter
 ENV PATH=/opt/unpod-exporter/bin:$PATH
 ENV PYTHONUNBUFFERED=1
 ENV UNPOD_EXPORTER_STATE_PATH=/var/lib/unpod-exporter/unpod-exporter.db
 VOLUME /var/lib/unpod-exporter
 # config.yaml is looked for here; without one the environment is enough.
 WORKDIR /etc/unpod-exporter
+# A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 10130
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, os; address = os.environ.get('UNPOD_EXPORTER_WEB_LISTEN_ADDRESS', ':10130').split()[0]; connection = http.client.HTTPConnection('127.0.0.1', int(address.rpartition(':')[2]), timeout=3); connection.request('GET', '/-/healthy'); raise SystemExit(connection.getresponse().status != 200)"]

@@ -1,8 +1,9 @@
 """Does what the Dockerfile says, step by step, in a directory of its own, then starts what it built and looks at it.
 
 For machines without a container engine. Each path of the image becomes one below the directory; all steps run as the
-user of the image where this is run by root, which proves that neither the build nor the run needs more. What this
-script does not understand in the Dockerfile is an error, so that the two cannot drift apart.
+user of the image where this is run by root, which proves that neither the build nor the run needs more. Root also runs
+it with every file system read-only but the volume, as an arbitrary user of the group 0. What this script does not
+understand in the Dockerfile is an error, so that the two cannot drift apart.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Container:
 
     def do_run(self, rest: str) -> None:
         rest = self.rewritten(rest)
-        rest = re.sub(r"(-[og]) 65532", rf"\1 {self.owner}", rest)
+        rest = re.sub(r"(-[og]) (?:65532|0)\b", rf"\1 {self.owner}", rest)
         self._allow_in(self.inside("/opt"), self.inside("/var/lib"), self.inside("/wheels"))
         self.must("/bin/sh", "-euc", rest)
 
@@ -179,14 +180,38 @@ def wait_for(port: int, path: str, process: subprocess.Popen[str], *, status: in
 
 
 @contextlib.contextmanager
-def running(container: Container, command: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    process = container.run(*command, env=container.environ | environ)
+def running(
+    container: Container, command: list[str], environ: dict[str, str], **options: object
+) -> Iterator[subprocess.Popen[str]]:
+    process = container.run(*command, env=container.environ | environ, **options)
     try:
         yield process
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+READ_ONLY = """
+mount --bind "$1" "$1"
+for place in $(findmnt --noheadings --raw --output TARGET); do
+    [ "$place" = "$1" ] || mount -o remount,ro,bind "$place" 2>/dev/null || true
+done
+! touch "$(dirname "$1")" 2>/dev/null || { echo "$(dirname "$1") can be written to" >&2; exit 1; }
+shift
+exec setpriv --reuid 1000620000 --regid 0 --clear-groups -- "$@"
+"""
+"""Runs a command in file systems that are read-only but for the first argument, a directory, as a user that nobody has
+heard of, in the group 0: what OpenShift does."""
+
+
+def confined(container: Container, command: list[str]) -> list[str]:
+    """The command as OpenShift would run it, with an empty volume. Only root can do so."""
+    volume = Path(container.environ["UNPOD_EXPORTER_STATE_PATH"]).parent
+    shutil.rmtree(volume)
+    volume.mkdir()
+    volume.chmod(0o770)
+    return ["unshare", "--mount", "sh", "-eu", "-c", READ_ONLY, "sh", str(volume), *command]
 
 
 def smoke(container: Container) -> None:
@@ -196,19 +221,28 @@ def smoke(container: Container) -> None:
     example = container.inside("/etc/unpod-exporter/config.example.yaml")
     container._copy(ROOT / example.name, example)
     container.must(*entrypoint, "check", "--config.file", str(example), env=container.environ | token)
-    platform, port = free_port(), free_port()
+    platform = free_port()
     environ = {
         **token,
         "UNPOD_ORG_HANDLE": "demo-org",
         "UNPOD_BASE_URL": f"http://127.0.0.1:{platform}",
-        "UNPOD_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
     }
     simulator = [*entrypoint, "simulate", "--listen", f"127.0.0.1:{platform}", "--agents", "2", "--tasks", "50"]
-    with contextlib.ExitStack() as stack:
-        simulated = stack.enter_context(running(container, simulator, {}))
+    with running(container, simulator, {}) as simulated:
         # Without a token it refuses, but it is there.
         wait_for(platform, "/api/v2/platform/agents/", simulated, status=401)
-        run = stack.enter_context(running(container, [*entrypoint, *command], environ))
+        try_out(container, [*entrypoint, *command], environ)
+        print("started, healthy, scraped, stopped; the state is on disk")
+        if os.geteuid() == 0:
+            root = {"user": 0, "group": 0}
+            try_out(container, confined(container, [*entrypoint, *command]), environ, **root)
+            print("the same with read-only file systems, as an arbitrary user")
+
+
+def try_out(container: Container, command: list[str], environ: dict[str, str], **options: object) -> None:
+    port = free_port()
+    environ = {**environ, "UNPOD_EXPORTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}"}
+    with running(container, command, environ, **options) as run:
         wait_for(port, "/-/ready", run)
         container.must(*container.command["health"], env=container.environ | environ)
         look_at(fetch(port, "/metrics")[1])
@@ -217,7 +251,6 @@ def smoke(container: Container) -> None:
     state = Path(container.environ["UNPOD_EXPORTER_STATE_PATH"])
     if code or not state.stat().st_size:
         sys.exit(f"the exporter ended with {code}; its state file has {state.stat().st_size} bytes")
-    print("started, healthy, scraped, stopped; the state is on disk")
 
 
 def look_at(metrics: str) -> None:

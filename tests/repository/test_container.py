@@ -45,11 +45,11 @@ def test_it_runs_as_a_number_that_is_not_root(final: dict[str, list[str]]) -> No
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", final["USER"][-1])
 
 
-def test_the_state_is_in_a_volume_that_belongs_to_its_user(final: dict[str, list[str]]) -> None:
+def test_the_state_is_in_a_volume_of_its_user_which_others_of_the_group_0_can_use(final: dict[str, list[str]]) -> None:
     (volume,) = final["VOLUME"]
     assert f"UNPOD_EXPORTER_STATE_PATH={volume}/{State().path}" in final["ENV"]
-    user, group = final["USER"][-1].split(":")
-    assert any(f"install -d -o {user} -g {group}" in run and run.endswith(volume) for run in final["RUN"])
+    user = final["USER"][-1].partition(":")[0]
+    assert any(f"install -d -o {user} -g 0 -m 0770" in run and run.endswith(volume) for run in final["RUN"])
 
 
 def test_what_builds_is_not_what_runs(stages: list[list[tuple[str, str]]], final: dict[str, list[str]]) -> None:
