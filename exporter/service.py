@@ -22,6 +22,7 @@ from exporter.exposition.render import Board
 from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.logs import Verbosity
+from exporter.overview import Overview
 from exporter.progress import Display
 from exporter.survey import Readable, survey
 from exporter.systemd import Notifier, notified
@@ -35,7 +36,7 @@ from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Token
 from exporter.unpod.facts import Agent
 from exporter.web.listen import Address, serve
-from exporter.web.pages import AgentStatus, Pages, Status
+from exporter.web.pages import Pages, State
 from exporter.web.server import create_app
 
 USER_AGENT: Final = f"unpod-exporter/{__version__}"
@@ -60,8 +61,6 @@ class Exporter:
     def __init__(
         self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry, clock: Clock
     ) -> None:
-        self._now = clock.now
-        self._started = clock.now()
         self._board = Board(catalog.families(_shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
@@ -85,42 +84,25 @@ class Exporter:
             now=clock.now,
             sleep=clock.sleep,
         )
+        self.overview = Overview(
+            version=__version__,
+            platform=config.api.base_url,
+            started=clock.now(),
+            now=clock.now,
+            fleet=self.fleet,
+            usage=client.usage,
+            state=lambda: State(
+                path=str(config.state.path) if config.state.path else None, size=storage.size(), created=storage.created
+            ),
+        )
 
     def shows_progress(self, display: Display) -> None:
         """Tells ``display`` how far the first readings of histories are."""
         self._display = display
 
-    def status(self) -> Status:
-        """What the status page shows."""
-        agents = tuple(self._agent_status(handle, tracker) for handle, tracker in self.fleet.trackers.items())
-        return Status(
-            version=__version__, started=self._started, now=self._now(), agents=agents, notice=self.fleet.notice
-        )
-
-    def in_words(self) -> str:
-        """How the agents do, in a line."""
-        outcomes = [tracker.last for tracker in self.fleet.trackers.values()]
-        up = sum(outcome is not None and outcome.error is None for outcome in outcomes)
-        return f"{up} of {len(outcomes)} agents are up"
-
     def text(self) -> str:
         """All metrics as Prometheus text."""
         return self.scrape.text(Format.TEXT).decode()
-
-    def _agent_status(self, handle: str, tracker: Tracker) -> AgentStatus:
-        last = tracker.last
-        return AgentStatus(
-            handle=handle,
-            name=tracker.identity.name,
-            state=_state_in_words(tracker),
-            up=None if last is None else last.error is None,
-            last_poll=tracker.last_poll,
-            last_success=tracker.last_success,
-            tasks=tracker.tracked,
-            calls=tracker.calls,
-            history_ratio=tracker.history_ratio,
-            last_error=None if last is None else last.error_in_words,
-        )
 
     def _progressed(self, agent: str, ratio: float) -> None:
         self._display(agent, ratio)
@@ -136,14 +118,6 @@ class Exporter:
         self._display(agent, 1.0)
 
 
-def _state_in_words(tracker: Tracker) -> str:
-    if tracker.last is not None and tracker.last.error is not None:
-        return "failing"
-    if tracker.history_ratio < 1.0:
-        return "reading its history"
-    return "waiting for its first poll" if tracker.last is None else "up"
-
-
 class Web(msgspec.Struct, frozen=True, kw_only=True):
     """Where the exporter is served."""
 
@@ -154,7 +128,9 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError where the path cannot be that of the metrics."""
-        create_app(Pages(metrics=_nothing, ready=_nothing, status=_nothing, telemetry_path=self.telemetry_path))
+        create_app(
+            Pages(metrics=_nothing, ready=_nothing, status=_nothing, agent=_nothing, telemetry_path=self.telemetry_path)
+        )
 
 
 def _nothing(*_: object) -> NoReturn:
@@ -174,7 +150,8 @@ async def serving(
         pages = Pages(
             metrics=exporter.scrape,
             ready=exporter.fleet.waits_for,
-            status=exporter.status,
+            status=exporter.overview.status,
+            agent=exporter.overview.agent,
             telemetry_path=web.telemetry_path,
         )
         async with serve(create_app(pages), web.listen, web.sockets) as bound:
@@ -236,7 +213,7 @@ async def run(
     notifier = Notifier(os.environ, os.getpid())
     async with serving(config, web, log, display, clock) as (exporter, bound):
         listening(bound)
-        async with notified(notifier, exporter.in_words, clock.sleep):
+        async with notified(notifier, exporter.overview.in_words, clock.sleep):
             await stop.wait()
             log.info("stopping")
     log.info("stopped")

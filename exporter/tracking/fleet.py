@@ -266,7 +266,7 @@ class Fleet:
         if before is not None:
             self._log.info("agent works again", agent=handle, failures=before.failures)
         told = {"agent": handle, "tasks": outcome.tasks, "pages": outcome.pages, "seconds": round(outcome.seconds, 3)}
-        news = {word: outcome.changes[family] for word, family in _NEWS.items() if outcome.changes.get(family)}
+        news = outcome.news
         if outcome.first:
             self._log.info("history read", **told, **news)
         elif news:
@@ -300,14 +300,6 @@ class Fleet:
 
 
 _NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."
-_NEWS = {
-    "new": "tasks_created",
-    "transitions": "task_transitions",
-    "calls": "calls",
-    "retries": "task_retries",
-    "failures": "task_failures",
-}
-"""Words of a log line, and the counted families behind them."""
 
 
 def _whereabouts(error: Exception) -> str:

@@ -14,6 +14,14 @@ from exporter.unpod.errors import UnpodError
 KEPT: Final = 20
 """Polls that are kept of each agent."""
 _INTERNAL: Final = "internal"
+_NEWS: Final = {
+    "new": "tasks_created",
+    "transitions": "task_transitions",
+    "calls": "calls",
+    "retries": "task_retries",
+    "failures": "task_failures",
+}
+"""Words for what a poll has found, and the counted families behind them."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +44,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         if self.error is None:
             return None
         return self.error.reason if isinstance(self.error, UnpodError) else _INTERNAL
+
+    @property
+    def news(self) -> dict[str, int]:
+        """What was found, in the words of log lines and pages; only what there is."""
+        return {word: self.changes[family] for word, family in _NEWS.items() if self.changes.get(family)}
 
     @property
     def error_in_words(self) -> str | None:
@@ -65,8 +78,8 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     pages: int = 0
     tasks: int = 0
     """How many tasks were read."""
-    changes: Mapping[str, int] = {}
-    """How much each counted family has grown."""
+    news: Mapping[str, int] = {}
+    """What was found: ``Outcome.news``."""
     first: bool = False
     """The history has been read once, with this poll."""
     reason: str | None = None
@@ -129,7 +142,7 @@ def _kept(at: float, outcome: Outcome) -> Poll:
         seconds=outcome.seconds,
         pages=outcome.pages,
         tasks=outcome.tasks,
-        changes={family: grown for family, grown in outcome.changes.items() if grown},
+        news=outcome.news,
         first=outcome.first,
         reason=outcome.reason,
         error=outcome.error_in_words,

@@ -82,6 +82,11 @@ class Tracker:
         return self._state.book.last_success if self._state else None
 
     @property
+    def fresh_until(self) -> float | None:
+        """Until when the gauges of what was read last are shown, in Unix seconds; None: nothing was read yet."""
+        return None if self.last_success is None else self.last_success + self._rules.max_staleness
+
+    @property
     def last_poll(self) -> float | None:
         """When the last poll ended, in Unix seconds; None before the first one has ended."""
         return self._last_poll
@@ -198,7 +203,6 @@ class Tracker:
     def report(self, info: Mapping[str, str]) -> Report:
         """The numbers to be shown now; ``info`` are the labels of ``agent_info``."""
         shown: dict[str, Family] = self.health()
-        success = self.last_success
         if self._state is not None and self._complete:
             book = self._state.book
             shown |= families(self._state.numbers, self._rules.limits, {"": book.since, **book.began})
@@ -207,7 +211,7 @@ class Tracker:
             agent=self.agent,
             families=shown,
             info=info,
-            fresh_until=None if success is None else success + self._rules.max_staleness,
+            fresh_until=self.fresh_until,
         )
 
     async def _poll(self, *, certain: bool) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -38,18 +38,59 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     handle: str
     name: str = ""
     state: str
-    """In a few words for people: ``up``, ``reading its history``, ``waiting for its first poll`` ..."""
+    """In a few words for people: ``up``, ``failing``, ``reading its history``, ``waiting for its first poll``."""
     up: bool | None = None
     """Whether the last poll succeeded; None before the first has ended."""
     last_poll: float | None = None
     last_success: float | None = None
+    fresh_until: float | None = None
+    """Until when the gauges of what was read are shown, unless a poll succeeds before."""
+    interval: float = 60.0
+    """Seconds between two polls while all is well."""
     tasks: int | None = None
     calls: int | None = None
     """Ended calls that have been counted."""
+    unreadable: int = 0
+    """Tasks that the platform cannot deliver."""
     history_ratio: float | None = None
     """How much of the history has been read, from 0 to 1."""
+    history_left: float | None = None
+    """Seconds that the first reading of the history is likely to take still."""
     last_error: str | None = None
     """In words, with nothing private; None if the last poll succeeded."""
+    problem: str | None = None
+    """A word of ``advice.PROBLEMS`` for the last error."""
+    failures: int = 0
+    """Polls that failed in a row."""
+    failing_since: float | None = None
+    poll_began: float | None = None
+    """When the poll that is under way began."""
+    next_poll: float | None = None
+    """When the next one begins; None while one is under way."""
+    next_step: str = "read"
+    """What that does: a word of ``words.STEPS``."""
+
+
+class Requests(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what may be asked of the platform is asked."""
+
+    begun: int
+    """Requests that began within the last minute."""
+    per_minute: int
+    """How many may."""
+    paused: float = 0.0
+    """For how many seconds from now none may begin, since the platform has said that there were too many."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Where what has been counted is kept."""
+
+    path: str | None
+    """None: in memory alone."""
+    size: int = 0
+    """Bytes."""
+    created: float
+    """When it was begun, in Unix seconds."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +102,60 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[AgentStatus, ...] = ()
     notice: str = ""
     """What a person should know beside the agents, such as why there are none; with nothing private."""
+    platform: str = ""
+    """Its address."""
+    requests: Requests | None = None
+    state: State | None = None
+
+
+class PollStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A poll that has ended."""
+
+    at: float
+    """When it ended, in Unix seconds."""
+    seconds: float
+    pages: int = 0
+    tasks: int = 0
+    """How many were read."""
+    news: Mapping[str, int] = {}
+    """What was found, in words, and how many of it."""
+    first: bool = False
+    """The history has been read once, with this poll."""
+    problem: str | None = None
+    """A word of ``advice.PROBLEMS``; None: it succeeded."""
+    error: str | None = None
+    """In words, with nothing private."""
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One number."""
+
+    name: str
+    value: float
+    unit: str = ""
+    """A word of ``words.UNITS``; none: it is counted."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Numbers that belong together."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    whole: bool = False
+    """They are parts of one whole, so that shares may be shown."""
+
+
+class AgentDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """All that there is to see of one agent at the moment ``now``."""
+
+    now: float
+    version: str
+    agent: AgentStatus
+    polls: tuple[PollStatus, ...] = ()
+    """The last ones, the newest first."""
+    numbers: tuple[Figures, ...] = ()
+    paused: float = 0.0
+    """As ``Requests.paused``."""
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,5 +165,7 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], str | None]
     """None if the exporter is ready, else why it is not, for people."""
     status: Callable[[], Status]
+    agent: Callable[[str], AgentDetail | None]
+    """Of one handle; None: no such agent is polled."""
     telemetry_path: str = "/metrics"
     """Where the metrics are; ``/`` takes the place of the status page."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -35,19 +36,26 @@ def create_app(pages: Pages) -> web.Application:
     Raises:
         ValueError: ``telemetry_path`` is no path, or that of another page.
     """
-    routes = _routes(pages)
-    if not _PATH.fullmatch(pages.telemetry_path) or pages.telemetry_path in routes:
+    routes, below = _routes(pages), _agent_routes(pages)
+    taken = pages.telemetry_path in routes or pages.telemetry_path.startswith(tuple(below))
+    if taken or not _PATH.fullmatch(pages.telemetry_path):
         raise ValueError(f"{pages.telemetry_path!r} cannot be the path of the metrics; write for example /metrics")
     routes[pages.telemetry_path] = _metrics(pages)
     routes.setdefault("/", _status_page(pages))
     app = web.Application()
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    app.add_routes([web.get(path + "{handle:(?s:.*)}", handler) for path, handler in below.items()])
     app.on_response_prepare.append(_add_headers)
     return app
 
 
 def _routes(pages: Pages) -> dict[str, Handler]:
     return {"/-/healthy": _healthy, "/-/ready": _ready(pages), "/api/agents": _agents(pages)}
+
+
+def _agent_routes(pages: Pages) -> dict[str, Handler]:
+    """Below these, the rest of a path is a handle: percent-encoded, so that it may hold any character."""
+    return {"/api/agents/": _agent(pages)}
 
 
 def _metrics(pages: Pages) -> Handler:
@@ -79,6 +87,22 @@ def _agents(pages: Pages) -> Handler:
         return web.Response(body=msgspec.json.encode(pages.status()), content_type="application/json")
 
     return handle
+
+
+def _agent(pages: Pages) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        detail = pages.agent(handle_of(request))
+        if detail is None:
+            raise web.HTTPNotFound
+        return web.Response(body=msgspec.json.encode(detail), content_type="application/json")
+
+    return handle
+
+
+def handle_of(request: web.Request) -> str:
+    """The handle that a path names; or its query, for one of dots alone, which browsers take for a folder."""
+    raw = request.rel_url.raw_path
+    return unquote(raw[raw.index("/agents/") + len("/agents/") :]) or request.query.get("handle", "")
 
 
 def _status_page(pages: Pages) -> Handler:

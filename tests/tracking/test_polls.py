@@ -27,7 +27,7 @@ def test_of_what_was_counted_only_what_has_grown_is_kept() -> None:
     recent = Recent()
     recent.add(1.0, FINE)
     (poll,) = recent.polls
-    assert (poll.pages, poll.tasks, poll.changes, poll.reason, poll.error) == (1, 20, {"calls": 2}, None, None)
+    assert (poll.pages, poll.tasks, poll.news, poll.reason, poll.error) == (1, 20, {"calls": 2}, None, None)
 
 
 def test_failures_in_a_row_are_counted_from_the_first_one_on() -> None:
@@ -88,7 +88,7 @@ async def test_each_poll_of_an_agent_is_kept_and_when_the_next_is_due_is_known()
             await made.alarm.wake("poll one")
         assert [poll.reason for poll in tracker.recent.polls] == ["timeout", None]
         assert tracker.recent.polls[1].first
-        assert tracker.recent.polls[1].changes["calls"] == 1
+        assert tracker.recent.polls[1].news["calls"] == 1
 
 
 async def test_while_a_poll_is_under_way_none_is_due() -> None:

@@ -6,13 +6,15 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
+from yarl import URL
 
-from exporter.web.pages import AgentStatus, Pages, Status
+from exporter.web.pages import AgentDetail, AgentStatus, Pages, PollStatus, Status
 from exporter.web.server import create_app
 
 NOW = 1_763_733_000.0
@@ -58,7 +60,16 @@ def echo(accept: str | None, accept_encoding: str | None, agents: Sequence[str])
 
 
 def pages(**changes: object) -> Pages:
-    return msgspec.structs.replace(Pages(metrics=echo, ready=lambda: None, status=lambda: STATUS), **changes)
+    usual = Pages(metrics=echo, ready=lambda: None, status=lambda: STATUS, agent=detail)
+    return msgspec.structs.replace(usual, **changes)
+
+
+def detail(handle: str) -> AgentDetail | None:
+    """Of an agent that exists, whatever its name, unless it is called nobody."""
+    if handle in ("", "nobody"):
+        return None
+    poll = PollStatus(at=NOW - 12, seconds=0.25, pages=2, tasks=40, news={"calls": 3})
+    return AgentDetail(now=NOW, version="1.2.3", agent=AgentStatus(handle=handle, state="up", up=True), polls=(poll,))
 
 
 @pytest.fixture
@@ -107,7 +118,9 @@ class TestMetrics:
         client = await aiohttp_client(create_app(pages(telemetry_path="/")))
         assert (await (await client.get("/")).text()).count("|") == 2
 
-    @pytest.mark.parametrize("path", ["", "metrics", "/{x}", "/a b", "/-/ready", "/api/agents", "/metrics?x"])
+    @pytest.mark.parametrize(
+        "path", ["", "metrics", "/{x}", "/a b", "/-/ready", "/api/agents", "/api/agents/x", "/metrics?x"]
+    )
     def test_a_path_that_cannot_be_is_refused(self, path: str) -> None:
         with pytest.raises(ValueError, match="write for example /metrics"):
             create_app(pages(telemetry_path=path))
@@ -151,7 +164,7 @@ class TestEveryPage:
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/reload", "/api/agents/x", "/..%2f"])
+@pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/reload", "/api/agents/nobody", "/api/agents/", "/..%2f"])
 async def test_other_paths_are_not_found_with_the_same_headers(client: TestClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status == 404
@@ -163,19 +176,48 @@ async def test_agents_as_json(client: TestClient) -> None:
     assert answer.content_type == "application/json"
     told = await answer.json()
     assert (told["version"], told["now"]) == ("1.2.3", NOW)
-    assert told["agents"][0] == {
-        "handle": "support",
-        "name": "",
-        "state": "failing",
-        "up": False,
-        "last_poll": NOW - 12,
-        "last_success": NOW - 3700,
-        "tasks": 1_234_567,
-        "calls": 890,
-        "history_ratio": 0.999,
-        "last_error": "401: the token is missing, wrong or revoked",
-    }
+    assert (
+        told["agents"][0].items()
+        >= {
+            "handle": "support",
+            "name": "",
+            "state": "failing",
+            "up": False,
+            "last_poll": NOW - 12,
+            "last_success": NOW - 3700,
+            "tasks": 1_234_567,
+            "calls": 890,
+            "history_ratio": 0.999,
+            "last_error": "401: the token is missing, wrong or revoked",
+        }.items()
+    )
     assert told["agents"][2]["last_poll"] is None
+
+
+ODD = [
+    "support",
+    "back office/mail",
+    "a%2Fb",
+    "50%",
+    "ünïcödé 🤖",
+    "<script>",
+    "..",
+    ".",
+    "a?b#c&d=e",
+    "\\",
+    "a\nb",
+    "a+b",
+]
+
+
+@pytest.mark.parametrize("handle", ODD)
+async def test_one_agent_as_json_whatever_characters_its_handle_has(client: TestClient, handle: str) -> None:
+    path = "/api/agents/" + (quote(handle, safe="") if handle.strip(".") else f"?handle={handle}")
+    answer = await client.get(URL(path, encoded=True))
+    assert answer.content_type == "application/json"
+    told = await answer.json()
+    assert (told["agent"]["handle"], told["agent"]["up"]) == (handle, True)
+    assert told["polls"][0]["news"] == {"calls": 3}
 
 
 class Page(HTMLParser):
