@@ -1,0 +1,158 @@
+"""Builds the parts of the exporter and wires them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from exporter import __version__
+from exporter.config import Config
+from exporter.exposition import catalog
+from exporter.exposition.lines import Format
+from exporter.exposition.render import Board
+from exporter.exposition.scrape import Scrape
+from exporter.exposition.telemetry import Telemetry
+from exporter.overview import Overview
+from exporter.progress import Display
+from exporter.service import parts
+from exporter.survey import Readable, survey
+from exporter.tracking.fleet import Fleet, Log
+from exporter.tracking.report import Report
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.tracker import Tracker
+from exporter.unpod.client import Client
+from exporter.unpod.facts import Agent
+from exporter.web.pages import State
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """The time of all parts."""
+
+    now: Callable[[], float] = time.time
+    """Unix seconds."""
+    elapsed: Callable[[], float] = time.monotonic
+    """Seconds that never jump."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+REAL: Final = Clock()
+
+
+class Exporter:
+    """The parts, wired. Made by ``assembled``."""
+
+    def __init__(
+        self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        self._board = Board(catalog.families(parts.shown(config)))
+        self._display: Callable[[str, float], None] = lambda agent, ratio: None
+        self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
+        rules = parts.rules(config)
+
+        def track(agent: str) -> Tracker:
+            return Tracker(
+                agent, client, storage, rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
+            )
+
+        async def listed() -> Iterable[Agent]:
+            return (await client.agents()).agents
+
+        self.fleet = Fleet(
+            parts.plan(config),
+            track=track,
+            listed=listed,
+            publish=self._publish,
+            remove=self._remove,
+            log=log,
+            now=clock.now,
+            sleep=clock.sleep,
+        )
+        self.overview = Overview(
+            version=__version__,
+            platform=config.api.base_url,
+            started=clock.now(),
+            now=clock.now,
+            fleet=self.fleet,
+            usage=client.usage,
+            state=lambda: State(
+                path=str(config.state.path) if config.state.path else None, size=storage.size(), created=storage.created
+            ),
+        )
+
+    def shows_progress(self, display: Display) -> None:
+        """Tells ``display`` how far the first readings of histories are."""
+        self._display = display
+
+    def text(self) -> str:
+        """All metrics as Prometheus text."""
+        return self.scrape.text(Format.TEXT).decode()
+
+    def _progressed(self, agent: str, ratio: float) -> None:
+        self._display(agent, ratio)
+        self.fleet.show(agent)
+
+    def _publish(self, report: Report) -> None:
+        self._board.publish(report)
+        if self.fleet.trackers[report.agent].tracked is not None:
+            self._display(report.agent, 1.0)
+
+    def _remove(self, agent: str) -> None:
+        self._board.remove(agent)
+        self._display(agent, 1.0)
+
+
+@asynccontextmanager
+async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncIterator[Exporter]:
+    """The exporter with its state open and what is known shown, not polling yet.
+
+    Raises ``StorageError`` where the state cannot be used, ``Unauthorized`` where the token can be none.
+    """
+    started = clock.now()
+    telemetry = Telemetry(catalog.families(parts.shown(config)), version=__version__, started=started)
+    telemetry.config_loaded(True, started)
+    storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed)
+    try:
+        telemetry.state(storage.size, lambda: storage.created, set_aside=storage.set_aside, uncommitted=lambda: 0)
+        if storage.created >= started:
+            log.info("new state begun", state=parts.state_in_words(config), backfill=parts.backfill_in_words(config))
+        async with connected(config, telemetry, clock) as client:
+            exporter = Exporter(config, log, client, storage, telemetry, clock)
+            await exporter.fleet.resume(await storage.agents())
+            yield exporter
+    finally:
+        await storage.close()
+
+
+@asynccontextmanager
+async def connected(config: Config, telemetry: Telemetry | None = None, clock: Clock = REAL) -> AsyncIterator[Client]:
+    """A client of the platform. Raises ``Unauthorized`` where the token can be none."""
+    async with Client(
+        parts.settings(config),
+        parts.token(config),
+        observer=telemetry,
+        clock=clock.now,
+        monotonic=clock.elapsed,
+        sleep=clock.sleep,
+    ) as client:
+        yield client
+
+
+async def all_readable(config: Config) -> list[Readable]:
+    """What the token can see. Raises ``UnpodError`` where the list of agents cannot be read."""
+    async with connected(config) as client:
+        return await survey(client)
+
+
+async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, bool]:
+    """Polls every agent once; the metrics as text, and whether all went well."""
+    async with assembled(config, log) as exporter:
+        with display:
+            exporter.shows_progress(display)
+            outcomes = await exporter.fleet.once()
+        failed = any(outcome.error is not None for outcome in outcomes.values())
+        return exporter.text(), not (failed or exporter.fleet.lacks_agents)

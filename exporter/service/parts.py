@@ -1,0 +1,93 @@
+"""What each part is told of the settings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from exporter import __version__
+from exporter.config import ALL, Config
+from exporter.config.quantities import format_duration
+from exporter.exposition import catalog
+from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.roster import Choice
+from exporter.tracking.rules import Rules
+from exporter.tracking.tallies import Limits
+from exporter.unpod.client import FileToken, Settings, StaticToken, Token
+
+USER_AGENT: Final = f"unpod-exporter/{__version__}"
+
+
+def settings(config: Config) -> Settings:
+    """Of the client."""
+    api = config.api
+    return Settings(
+        base_url=api.base_url,
+        path_prefix=api.path_prefix,
+        org_handle=api.org_handle,
+        timeout=api.timeout,
+        page_size=api.page_size,
+        max_concurrent_requests=api.max_concurrent_requests,
+        requests_per_minute=api.requests_per_minute,
+        max_response_bytes=api.max_response_bytes,
+        ca_file=str(api.ca_file) if api.ca_file else None,
+        insecure_skip_verify=api.insecure_skip_verify,
+        proxy_url=api.proxy_url.reveal() if api.proxy_url else None,
+        user_agent=USER_AGENT,
+    )
+
+
+def token(config: Config) -> Token:
+    """Of the client. Raises ``Unauthorized`` where the token can be none."""
+    api = config.api
+    if api.token_file is not None:
+        return FileToken(api.token_file)
+    return StaticToken(api.token.reveal() if api.token else "")
+
+
+def shown(config: Config) -> catalog.Settings:
+    """Of the catalog."""
+    return catalog.Settings(history=config.polling.history, call_duration_buckets=config.metrics.call_duration_buckets)
+
+
+def rules(config: Config) -> Rules:
+    """Of the trackers."""
+    polling, metrics = config.polling, config.metrics
+    return Rules(
+        page_size=config.api.page_size,
+        reconcile_interval=polling.reconcile_interval,
+        settling_time=polling.settling_time,
+        max_staleness=polling.max_staleness,
+        overdue_grace=polling.overdue_grace,
+        history=polling.history,
+        backfill=polling.backfill,
+        limits=Limits(
+            buckets=dict(catalog.buckets(shown(config))),
+            end_codes=metrics.end_codes_limit,
+            numbers=metrics.numbers_limit,
+        ),
+    )
+
+
+def plan(config: Config) -> Plan:
+    """Of the fleet."""
+    discovery = config.discovery
+    choice = Choice(include=discovery.include, exclude=discovery.exclude, types=discovery.types)
+    # The list tells the agents' names as well, but the platform refuses it without an organisation.
+    reads_list = discovery.enabled or config.api.org_handle is not None
+    return Plan(
+        interval=config.polling.interval,
+        named=tuple(Named(handle=one.handle, interval=one.interval, labels=one.labels) for one in config.agents),
+        choice=choice if discovery.enabled else None,
+        list_interval=discovery.interval if reads_list else None,
+    )
+
+
+def state_in_words(config: Config) -> str:
+    """Where the state is."""
+    return str(config.state.path or "memory")
+
+
+def backfill_in_words(config: Config) -> str:
+    """How much of the past a new state counts."""
+    backfill = config.polling.backfill
+    return {ALL: "all", 0.0: "none"}.get(backfill) or format_duration(backfill)

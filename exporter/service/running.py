@@ -1,0 +1,126 @@
+"""Serves the exporter until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import msgspec
+
+from exporter import __version__
+from exporter.config import Config
+from exporter.logs import Verbosity
+from exporter.progress import Display
+from exporter.service.assembly import REAL, Clock, Exporter, assembled
+from exporter.service.parts import state_in_words
+from exporter.systemd import Notifier, notified
+from exporter.tracking.fleet import Log
+from exporter.web.listen import Address, serve
+from exporter.web.pages import Pages
+from exporter.web.server import create_app
+
+
+class Web(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the exporter is served."""
+
+    listen: tuple[Address, ...] = ()
+    sockets: tuple[socket.socket, ...] = ()
+    """Those that listen already."""
+    telemetry_path: str = "/metrics"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the path cannot be that of the metrics."""
+        create_app(
+            Pages(metrics=_nothing, ready=_nothing, status=_nothing, agent=_nothing, telemetry_path=self.telemetry_path)
+        )
+
+
+def _nothing(*_: object) -> NoReturn:
+    raise NotImplementedError
+
+
+@asynccontextmanager
+async def serving(
+    config: Config, web: Web, log: Log, display: Display, clock: Clock = REAL
+) -> AsyncIterator[tuple[Exporter, tuple[Address, ...]]]:
+    """The exporter, polling and answering; with the addresses that it is bound to.
+
+    Raises what ``assembled`` raises, ``ListenError`` where an address cannot be had, and as an exception group
+    whatever ends the polling.
+    """
+    async with assembled(config, log, clock) as exporter:
+        pages = Pages(
+            metrics=exporter.scrape,
+            ready=exporter.fleet.waits_for,
+            status=exporter.overview.status,
+            agent=exporter.overview.agent,
+            telemetry_path=web.telemetry_path,
+        )
+        async with serve(create_app(pages), web.listen, web.sockets) as bound:
+            log.info("listening", addresses=", ".join(map(str, bound)), metrics=web.telemetry_path)
+            with display:
+                exporter.shows_progress(display)
+                async with asyncio.TaskGroup() as group:
+                    polling = group.create_task(exporter.fleet.run(), name="polling")
+                    yield exporter, bound
+                    polling.cancel()
+
+
+def stop_signals() -> asyncio.Event:
+    """What SIGTERM and SIGINT set from now on, instead of ending the process where it stands."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def toggles_level(verbosity: Verbosity, log: Log) -> None:
+    """SIGUSR1 makes the log tell everything from now on, and as much as before when it comes again."""
+
+    def toggle() -> None:
+        log.info("log level toggled by SIGUSR1", to=verbosity.toggle())
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, toggle)
+
+
+async def run(
+    config: Config,
+    web: Web,
+    log: Log,
+    display: Display,
+    clock: Clock = REAL,
+    *,
+    stop: asyncio.Event | None = None,
+    listening: Callable[[tuple[Address, ...]], None] = lambda addresses: None,
+    verbosity: Verbosity | None = None,
+) -> None:
+    """Serves until ``stop`` is set (None: until SIGTERM or SIGINT). ``listening`` is told the addresses;
+    ``verbosity`` is what SIGUSR1 changes.
+
+    Raises what ``serving`` raises.
+    """
+    stop = stop or stop_signals()
+    if verbosity is not None:
+        toggles_level(verbosity, log)
+    log.info(
+        "starting",
+        version=__version__,
+        config=config.source,
+        platform=config.api.base_url,
+        agents=len(config.agents),
+        discovery=config.discovery.enabled,
+        state=state_in_words(config),
+    )
+    notifier = Notifier(os.environ, os.getpid())
+    async with serving(config, web, log, display, clock) as (exporter, bound):
+        listening(bound)
+        async with notified(notifier, exporter.overview.in_words, clock.sleep):
+            await stop.wait()
+            log.info("stopping")
+    log.info("stopped")
