@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -93,6 +93,10 @@ class Fleet:
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._due: dict[str, float] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._next_look: float | None = None
+        """When the list is read again, in Unix seconds; None: now."""
         self._first: set[str] = set()
         """The agents of the start: those that are found later keep nobody waiting."""
         self._looked = plan.choice is None
@@ -132,11 +136,54 @@ class Fleet:
 
     async def run(self) -> None:
         """Polls until it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for handle in self.trackers:
-                self._begin(group, handle)
-            if self._plan.list_interval is not None:
-                group.create_task(self._watch_list(group, self._plan.list_interval), name="list of agents")
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._go_on()
+                # However often all tasks are stopped and begun again, the group is there until it is cancelled.
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self._group = None
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Nothing is asked of the platform, and nothing published, within the context.
+
+        A poll under way is abandoned whole, unless its commit has begun, and begins anew afterwards; all others are due
+        when they would have been.
+        """
+        try:
+            await self._stop(self._watch, *self._loops.values())
+            yield
+        finally:
+            self._go_on()
+
+    async def replan(self, plan: Plan) -> None:
+        """Another plan from now on. Polls under way go on, but those of agents that leave are abandoned whole."""
+        await self._stop(self._watch)
+        before, intervals = self._plan, {handle: self.interval(handle) for handle in self.trackers}
+        self._plan = plan
+        self._named = {agent.handle: agent for agent in plan.named}
+        if (plan.choice, plan.list_interval) != (before.choice, before.list_interval):
+            self._next_look = None
+            self.notice = ""
+        known = [tracker.identity for tracker in self.trackers.values()]
+        for handle in self.trackers.keys() - set(chosen(tuple(self._named), known, self._by_handle())):
+            await self._drop(handle)
+        for handle in self.trackers:
+            await self._reschedule(handle, intervals[handle])
+            with self._going_on("agent not shown", handle):
+                self.show(handle)
+        for handle in self._named.keys() - self.trackers.keys():
+            await self._take_up(handle)
+        self._go_on()
+
+    def retry_failing(self) -> None:
+        """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
+        the pause ends."""
+        for handle in self._troubles:
+            self._due.pop(handle, None)
+        if self._list_failures:
+            self._next_look = None
 
     async def once(self) -> Mapping[str, Outcome]:
         """Polls every agent once; returns what became of each. ``lacks_agents`` tells whether that is all of them."""
@@ -166,11 +213,10 @@ class Fleet:
             await tracker.try_load()
             self.show(handle)
 
-    def _drop(self, handle: str) -> None:
+    async def _drop(self, handle: str) -> None:
         """Polls and shows an agent no more; its state stays."""
         self._log.info("agent not wanted", agent=handle)
-        if handle in self._loops:
-            self._loops.pop(handle).cancel()
+        await self._stop(self._loops.pop(handle, None))
         self._troubles.pop(handle, None)
         self._due.pop(handle, None)
         self._shown.pop(handle, None)
@@ -185,12 +231,47 @@ class Fleet:
         except Exception as error:
             self._log.error(event, agent=handle, error=_whereabouts(error))
 
+    def _go_on(self) -> None:
+        """Begins what should be going on and is not: each agent when it is due, or at once."""
+        if self._group is None:
+            return
+        for handle in self.trackers:
+            if handle not in self._loops or self._loops[handle].done():
+                self._begin(self._group, handle, self._until(self._due.get(handle)))
+        interval = self._plan.list_interval
+        if interval is not None and (self._watch is None or self._watch.done()):
+            self._watch = self._group.create_task(self._watch_list(self._group, interval), name="list of agents")
+
+    async def _reschedule(self, handle: str, before: float) -> None:
+        """Lets a sleeping agent sleep no longer than its interval asks for, which was another one before."""
+        if handle in self._due and self.interval(handle) != before:
+            await self._stop(self._loops.pop(handle, None))
+            last = self.trackers[handle].last
+            if handle in self._due and last is not None:
+                self._due[handle] = min(self._due[handle], self._now() + self._delay(handle, last))
+
+    async def _stop(self, *tasks: asyncio.Task[None] | None) -> None:
+        """Cancels tasks, and waits until they are gone."""
+        going = [task for task in tasks if task is not None and not task.done()]
+        for task in going:
+            task.cancel()
+        if going:
+            await asyncio.wait(going)
+
+    def _until(self, moment: float | None) -> float:
+        return 0.0 if moment is None else max(0.0, moment - self._now())
+
     async def _watch_list(self, group: asyncio.TaskGroup, interval: float) -> None:
+        if wait := self._until(self._next_look):
+            await self._sleep(wait)
         while True:
+            self._next_look = None
             for handle in await self._look():
                 self._begin(group, handle)
             failures = self._list_failures
-            await self._sleep(until_next_look(failures, interval, self._chance) if failures else interval)
+            wait = until_next_look(failures, interval, self._chance) if failures else interval
+            self._next_look = self._now() + wait
+            await self._sleep(wait)
 
     async def _look(self) -> list[str]:
         """Reads the list of agents, drops those that it shows as unwanted, and returns the handles that are new.
@@ -207,7 +288,7 @@ class Fleet:
         wanted = chosen(tuple(self._named), listed, self._plan.choice)
         told = {agent.handle: agent for agent in listed}
         for handle in self.trackers.keys() & told.keys() - set(wanted):
-            self._drop(handle)
+            await self._drop(handle)
         fresh = [handle for handle in wanted if handle not in self.trackers]
         for handle in self.trackers.keys() & told.keys():
             self.trackers[handle].identify(told[handle])
@@ -220,17 +301,19 @@ class Fleet:
         self._looked = True
         return fresh
 
-    def _begin(self, group: asyncio.TaskGroup, handle: str) -> None:
-        self._loops[handle] = group.create_task(self._follow(handle), name=f"poll {handle}")
+    def _begin(self, group: asyncio.TaskGroup, handle: str, wait: float = 0.0) -> None:
+        self._loops[handle] = group.create_task(self._follow(handle, wait), name=f"poll {handle}")
 
-    async def _follow(self, handle: str) -> None:
+    async def _follow(self, handle: str, wait: float) -> None:
+        if wait:
+            await self._sleep(wait)
         while True:
-            delay = self._plan.interval
-            with self._going_on("agent not polled", handle):
-                delay = self._delay(handle, await self._poll(handle))
-            self._due[handle] = self._now() + delay
-            await self._sleep(delay)
             self._due.pop(handle, None)
+            wait = self._plan.interval
+            with self._going_on("agent not polled", handle):
+                wait = self._delay(handle, await self._poll(handle))
+            self._due[handle] = self._now() + wait
+            await self._sleep(wait)
 
     async def _poll(self, handle: str) -> Outcome:
         tracker = self.trackers[handle]

@@ -195,6 +195,18 @@ class Tracker:
                 self._measure(self._state)
         return self._state
 
+    async def obey(self, rules: Rules) -> None:
+        """Other rules from now on; no poll may be under way. What they count in another way begins anew, as it would
+        after a start. Raises ``StorageError``: then the next poll does what is left to do."""
+        state, adopts = self._state, rules.limits != self._rules.limits
+        self._rules = rules
+        if adopts and state is not None:
+            # Should the commit fail, what is on disk is all that is certain.
+            self._state = None
+            if self._certain:
+                self._state = await self._adopted(state)
+            await self.load()
+
     async def try_load(self) -> None:
         """Like ``load``; where the state cannot be read, the next poll tries again and tells."""
         with suppress(StorageError):

@@ -89,6 +89,12 @@ class Desk:
         await self.tracker.load()
         return self.tracker.report({})
 
+    async def change(self, rules: Rules) -> Report:
+        """Other rules while the process runs; returns what it shows before the next poll."""
+        self.rules = rules
+        await self.tracker.obey(rules)
+        return self.tracker.report({})
+
 
 @asynccontextmanager
 async def desk(rules: Rules = RULES, path: Path | None = None) -> AsyncIterator[Desk]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.roster import Choice
 from exporter.tracking.schedule import HEARTBEAT, next_slot
 from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import BadRequest, ConnectionFailed, NotFound, Timeout, Unauthorized
@@ -336,3 +338,131 @@ async def test_polling_once_needs_the_list_only_for_discovery() -> None:
         await made.fleet.resume([])
         assert (await made.fleet.once())["one"].error is None
         assert not made.fleet.lacks_agents
+
+
+# Another plan
+
+
+async def test_agents_come_and_go_with_the_plan_and_the_others_are_polled_when_they_would_have_been() -> None:
+    async with crew(named("stays", "leaves"), "stays", "leaves", "comes") as made:
+        await made.fleet.resume([])
+        async with made.running("poll stays", "poll leaves"):
+            slept = list(made.alarm.slept["poll stays"])
+            await made.fleet.replan(named("comes", "stays"))
+            await made.alarm.until_asleep("poll comes")
+            assert made.removed == ["leaves"]
+            assert made.fleet.trackers.keys() == {"stays", "comes"}
+            assert made.alarm.slept["poll stays"] == slept
+            await made.alarm.wake("poll stays", "poll comes")
+        assert values(made.shown("stays"), "agent_polls") == {(): 2}
+        assert values(made.shown("comes"), "agent_polls") == {(): 2}
+
+
+async def test_a_poll_under_way_goes_on_while_the_plan_changes_and_one_of_an_agent_that_leaves_is_abandoned() -> None:
+    async with crew(named("stays", "leaves"), "stays", "leaves") as made:
+        made.platform.agents = {handle: [task("completed", ended("A"))] for handle in ("stays", "leaves")}
+        asked = made.platform.hangs()
+        await made.fleet.resume([])
+        run = asyncio.create_task(made.fleet.run())
+        await asked.wait()
+        loop = made.fleet._loops["stays"]
+        await made.fleet.replan(named("stays"))
+        assert made.fleet._loops == {"stays": loop}
+        assert not loop.done()
+        run.cancel()
+        await asyncio.wait([run])
+        made.platform.hung = None
+        made.starts(named("stays", "leaves"))
+        await made.fleet.resume([])
+        await made.fleet.once()
+        assert values(made.shown("leaves"), "calls") == {("outbound", "completed"): 1}, "counted once, when it is read"
+
+
+async def test_another_interval_holds_at_once_and_not_only_after_the_old_one_has_passed() -> None:
+    async with crew(Plan(interval=3600.0, named=(Named(handle="one"),), list_interval=None), "one") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one"):
+            made.alarm.sleepers.clear()
+            await made.fleet.replan(Plan(interval=10.0, named=(Named(handle="one"),), list_interval=None))
+            await made.alarm.until_asleep("poll one")
+            assert made.alarm.slept["poll one"][-1] == next_slot("one", 10.0, made.time())
+            made.alarm.sleepers.clear()
+            await made.fleet.replan(Plan(interval=3600.0, named=(Named(handle="one"),), list_interval=None))
+            await made.alarm.until_asleep("poll one")
+            assert made.alarm.slept["poll one"][-1] == next_slot("one", 10.0, made.time()), "no poll is put off"
+
+
+async def test_however_often_the_plan_changes_no_agent_is_kept_from_being_polled() -> None:
+    async with crew(named("one"), "one") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one"):
+            due = made.fleet.due("one")
+            for interval in (50.0, 40.0, 60.0, 50.0):
+                made.time.now += 1.0
+                made.alarm.sleepers.clear()
+                await made.fleet.replan(Plan(interval=interval, named=(Named(handle="one"),), list_interval=None))
+                await made.alarm.until_asleep("poll one")
+            assert made.fleet.due("one") <= due
+
+
+async def test_labels_of_the_plan_are_shown_at_once() -> None:
+    async with crew(named("one"), "one") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one"):
+            plan = Plan(named=(Named(handle="one", labels=(("team", "sales"),)),), list_interval=None)
+            await made.fleet.replan(plan)
+            assert made.shown("one").info["team"] == "sales"
+
+
+async def test_discovery_that_is_switched_on_looks_at_once_and_switched_off_leaves_the_named_alone() -> None:
+    async with crew(named("one"), "one", "two") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one"):
+            await made.fleet.replan(Plan(choice=Choice(), named=(Named(handle="one"),)))
+            await made.alarm.until_asleep("poll two", "list of agents")
+            await made.fleet.replan(named("one"))
+            assert made.removed == ["two"]
+            assert made.fleet.trackers.keys() == {"one"}
+
+
+async def test_a_list_that_is_still_fresh_is_not_read_again_for_another_plan() -> None:
+    plan = Plan(choice=Choice(), list_interval=600.0)
+    async with crew(plan, "one") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one", "list of agents"):
+            made.alarm.sleepers.pop("list of agents")
+            made.time.now += 100.0
+            await made.fleet.replan(Plan(choice=Choice(), list_interval=600.0, interval=61.0))
+            await made.alarm.until_asleep("list of agents")
+            assert made.alarm.slept["list of agents"] == [600.0, 500.0]
+
+
+async def test_within_a_pause_nothing_is_polled_and_after_it_everybody_when_they_are_due() -> None:
+    async with crew(named("asleep", "polling"), "asleep", "polling") as made:
+        await made.fleet.resume([])
+        async with made.running("poll asleep", "poll polling"):
+            asked = made.platform.hangs()
+            made.alarm.sleepers.pop("poll polling").set()
+            await asked.wait()
+            async with made.fleet.paused():
+                made.platform.hung = None
+                made.alarm.sleepers.clear()
+                assert all(loop.done() for loop in made.fleet._loops.values())
+            await made.alarm.until_asleep("poll asleep", "poll polling")
+        assert made.alarm.slept["poll asleep"] == [next_slot("asleep", 60.0, made.time())] * 2
+        assert values(made.shown("polling"), "agent_polls") == {(): 2}
+        assert values(made.shown("asleep"), "agent_polls") == {(): 1}
+
+
+async def test_who_fails_is_asked_again_as_soon_as_a_pause_ends_that_may_have_mended_it() -> None:
+    async with crew(named("bad", "good"), "bad", "good") as made:
+        made.platform.breaks = {"bad": Unauthorized("401")}
+        await made.fleet.resume([])
+        async with made.running("poll bad", "poll good"):
+            async with made.fleet.paused():
+                made.platform.breaks.clear()
+                made.alarm.sleepers.clear()
+                made.fleet.retry_failing()
+            await made.alarm.until_asleep("poll bad", "poll good")
+        assert values(made.shown("bad"), "agent_polls") == {(): 2}
+        assert values(made.shown("good"), "agent_polls") == {(): 1}

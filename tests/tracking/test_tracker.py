@@ -365,6 +365,48 @@ async def test_a_lower_limit_of_end_codes_keeps_those_that_it_has() -> None:
         assert values(report, "call_end_codes") == {("a",): 1, ("b",): 2, ("other",): 1}
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        RULES,
+        with_limits(buckets=FEW_BUCKETS),
+        with_limits(end_codes=0),
+        with_limits(end_codes=1),
+        with_limits(numbers=5),
+        msgspec.structs.replace(RULES, settling_time=1.0, overdue_grace=0.0, page_size=3, history=100.0),
+    ],
+    ids=["the same", "other buckets", "no end codes", "fewer end codes", "numbers", "none of the limits"],
+)
+async def test_rules_that_change_while_it_runs_come_to_the_same_as_at_a_start(rules: Rules) -> None:
+    shown = []
+    for changes in (Desk.change, Desk.restart):
+        async with desk() as made:
+            past = (task("completed", ended("A", code="a")), task("completed", ended("B", code="b"), id="T2"))
+            await made.poll(*past)
+            made.time.now += 500
+            shown.append(counted(await changes(made, rules)))
+            shown.append(counted(await made.poll(*past, task("completed", ended("C", code="c"), id="T3"))))
+            await changes(made, RULES)
+            shown.append(counted(await made.poll(*past, task("completed", ended("D", code="d"), id="T4"))))
+    assert shown[:3] == shown[3:]
+
+
+async def test_other_limits_that_cannot_be_committed_are_taken_up_by_the_next_poll() -> None:
+    async with desk() as made:
+        await made.poll(task("completed", ended("A")))
+        commit, made.storage.commit = made.storage.commit, _full
+        with pytest.raises(StorageError):
+            await made.change(with_limits(buckets=FEW_BUCKETS))
+        made.storage.commit = commit
+        report = await made.poll(task("completed", ended("A")), task("completed", ended("B"), id="T2"))
+        assert report.families["call_duration_seconds"].bounds == (60.0, 600.0)
+        assert values(report, "calls") == {("outbound", "completed"): 2}
+
+
+async def _full(agent: str, commit: Commit) -> None:
+    raise StorageError("the disk is full")
+
+
 async def test_numbers_of_the_organisation_are_counted_only_on_demand() -> None:
     async with desk() as made:
         report = await made.poll(task("completed", ended("A", number="+911234567890")))
