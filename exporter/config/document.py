@@ -167,7 +167,7 @@ class Document:
     def in_words(self, name: str) -> tuple[str, ...]:
         """The problems in the order of the file, one line each, without a secret in any."""
         ordered = sorted(self.problems, key=lambda problem: (not problem.line, problem.line))
-        return tuple(self._conceal(_sentence(name, problem)) for problem in ordered)
+        return tuple(_joined(_place(name, problem), self._conceal(_sentence(problem))) for problem in ordered)
 
     def _conceal(self, sentence: str) -> str:
         for secret in self.secrets:
@@ -197,9 +197,16 @@ class Document:
         return value or name[2] or ""
 
 
-def _sentence(name: str, problem: Problem) -> str:
-    place = f"{name}:{problem.line}" if problem.line else name
-    return ": ".join(filter(None, (place, problem.path, problem.text)))
+def _place(name: str, problem: Problem) -> str:
+    return f"{name}:{problem.line}" if problem.line else name
+
+
+def _sentence(problem: Problem) -> str:
+    return _joined(problem.path, problem.text)
+
+
+def _joined(*parts: str) -> str:
+    return ": ".join(filter(None, parts))
 
 
 def show(text: str) -> str:

@@ -111,7 +111,8 @@ def _error(answer: Answer, code: int, now: float) -> UnpodError:
 def _redirect(location: str | None) -> str:
     try:
         target = URL(location or "")
-        host = f"{target.scheme}://{target.host}" if target.scheme and target.host else ""
+        usable = target.scheme in ("http", "https") and target.host and target.host.isprintable()
+        host = f"{target.scheme}://{target.host}" if usable else ""
     except ValueError:
         host = ""
     where = f" to {host}" if host else " within the same host"

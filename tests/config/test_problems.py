@@ -294,3 +294,11 @@ def test_any_environment_is_settings_or_a_config_error(content: dict[str, str]) 
     names = {"TOKEN": "API_TOKEN", "TOKEN_FILE": "API_TOKEN_FILE", "HANDLE": "ORG_HANDLE"}
     told = outcome(None, {f"UNPOD_{names.get(name, name)}": value for name, value in content.items()})
     assert isinstance(told, Config) or all("UNPOD_" in line for line in told)
+
+
+def test_the_name_of_the_file_stands_in_front_although_it_repeats_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"api: {{token: {tmp_path}, page_size: 0}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert str(caught.value).startswith(f"{path}:1: api.page_size: ")

@@ -119,6 +119,8 @@ async def test_a_body_may_repeat_that_it_is_a_success(client: Client, platform: 
         ("https://elsewhere.example/api?token=secret", "to https://elsewhere.example,"),
         ("/api/v2/platform/agents/a/tasks/", "within the same host"),
         ("http://[", "within the same host"),
+        ("javascript://elsewhere.example/", "within the same host"),
+        ("https://else\x85where.example/", "within the same host"),
         (None, "within the same host"),
     ],
 )
