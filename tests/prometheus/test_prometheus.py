@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from exporter.simulator.truth import Created
-from tests.service.running import (
-    PATIENCE,
-    SALES,
-    SUPPORT,
-    Platform,
-    Process,
-    exporting,
-    fetched,
-    json_line,
-    platform,
-    total,
-    until,
-)
+from tests.prometheus.running import scraping
+from tests.service.running import PATIENCE, SALES, SUPPORT, Platform, Process, exporting, platform, total
 
 PROGRAMS = ("prometheus", "promtool")
 KEPT = (
@@ -43,98 +26,6 @@ def test_prometheus_is_there() -> None:
     """Without it the tests below would prove nothing: they fail, and are never skipped."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     assert not missing, f"{missing}: make test says how to install them"
-
-
-class Prometheus:
-    """A Prometheus that scrapes one target every second."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    async def asks(self, query: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The result of a PromQL query now, by labels without job and instance."""
-        found = await self._api("query", query=query)
-        return {
-            tuple(sorted((name, value) for name, value in one["metric"].items() if name not in ("job", "instance"))): (
-                float(one["value"][1])
-            )
-            for one in found["result"]
-        }
-
-    async def number(self, query: str) -> float | None:
-        """The result of a query that gives one number, or none."""
-        found = await self.asks(query)
-        assert len(found) <= 1, found
-        return next(iter(found.values()), None)
-
-    async def until(self, query: str, wanted: float) -> None:
-        """Waits until a query gives this number."""
-
-        async def asked() -> bool:
-            nonlocal last
-            last = await self.number(query)
-            return last == pytest.approx(wanted)
-
-        last: float | None = None
-        try:
-            await until(asked)
-        except AssertionError:
-            raise AssertionError(f"{query} is {last}, not {wanted}") from None
-
-    async def scraped(self, times: int = 2) -> None:
-        """Waits until the target has been scraped so many times more."""
-
-        async def count() -> float:
-            return await self.number("count_over_time(up[1h])") or 0.0
-
-        before = await count()
-
-        async def asked() -> bool:
-            return await count() >= before + times
-
-        await until(asked)
-
-    async def _api(self, what: str, **parameters: str) -> Any:
-        answer = await fetched(f"{self.url}/api/v1/{what}?{urlencode(parameters)}")
-        told = json_line(answer.text)
-        assert told["status"] == "success", told
-        return told["data"]
-
-
-@asynccontextmanager
-async def scraping(folder: Path, address: str) -> AsyncIterator[Prometheus]:
-    scrape = {"job_name": "unpod", "static_configs": [{"targets": [address]}]}
-    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    log = folder / "prometheus.log"
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'tsdb'}",
-            "--web.listen-address=127.0.0.1:0",
-            stdout=file,
-            stderr=file,
-        )
-    try:
-
-        async def listening() -> str | None:
-            assert process.returncode is None, log.read_text()
-            found = re.search(r'"Listening on" address=(\S+)', log.read_text())
-            return found and found[1]
-
-        url = f"http://{await until(listening)}"
-
-        async def ready() -> bool:
-            return (await fetched(f"{url}/-/ready")).status == 200
-
-        await until(ready)
-        yield Prometheus(url)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        async with asyncio.timeout(PATIENCE):
-            await process.wait()
 
 
 async def address_of(process: Process) -> str:

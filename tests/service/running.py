@@ -165,9 +165,9 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def end(self) -> Ran:
+    async def end(self, patience: float = PATIENCE) -> Ran:
         """Waits until it is gone."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             code = await self._process.wait()
         return Ran(code, self.out, self.err)
 
