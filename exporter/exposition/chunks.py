@@ -9,7 +9,7 @@ from typing import Final
 
 from exporter.exposition.catalog import INFO
 from exporter.exposition.family import Family, Kind, Label
-from exporter.exposition.lines import Format, encode, labels, number, sample
+from exporter.exposition.lines import Format, encode, header, labels, number, sample
 from exporter.tracking import report as reports
 from exporter.tracking.report import Labels, Report
 
@@ -57,6 +57,11 @@ def seen_in(families: Mapping[str, Family], report: Report) -> Seen:
             if label.grows and label.values is not None:
                 found.setdefault(label.name, set()).update(values[position] for values in numbers.values)
     return {name: frozenset(values) for name, values in found.items()}
+
+
+def head(family: Family, form: Format) -> bytes:
+    """What stands before the samples of a family."""
+    return encode(header(form, family.name, family.kind, family.help, family.unit))
 
 
 def write(family: Family, report: Report, seen: Seen, form: Format) -> bytes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 from exporter.exposition import chunks
 from exporter.exposition.catalog import INFO
 from exporter.exposition.family import Family, Scope
-from exporter.exposition.lines import Format, encode, header
-from exporter.tracking import report as reports
-from exporter.tracking.report import Labels, Report
+from exporter.exposition.lines import Format
+from exporter.exposition.sheet import Sheet
+from exporter.exposition.totals import Totals
+from exporter.tracking.report import Report
 
 Write = Callable[[Family, Report, chunks.Seen, Format], bytes]
+Texts = tuple[bytes, ...]
+"""Of an agent, one for each family."""
+Version = tuple[int, int]
 
 
 class UnknownAgentError(LookupError):
@@ -25,19 +29,20 @@ class UnknownAgentError(LookupError):
 class Board:
     """The numbers of all agents, ready to be shown.
 
-    A chunk (a family of an agent in a format) is written when it is first asked for, and anew only when a publication
-    changes it. Not safe for use by several threads.
+    A chunk (a family of an agent in a format) is written when its format is first asked for, and anew only when a
+    publication changes it. Not safe for use by several threads.
     """
 
     def __init__(self, catalog: Iterable[Family], *, write: Write = chunks.write) -> None:
         shown = [family for family in catalog if family.scope is not Scope.PROCESS]
         self._families = tuple(family for family in shown if family.scope is Scope.AGENT)
-        self._sums = tuple(family for family in shown if family.scope is Scope.SUM)
         self._sources = {family.source: family for family in shown if family.name != INFO}
-        self._headers = {form: tuple(_header(family, form) for family in self._families) for form in Format}
+        self._heads = {form: [chunks.head(family, form) for family in self._families] for form in Format}
+        self._expires = [family.expires for family in self._families]
         self._write = write
         self._entries: dict[str, _Entry] = {}
-        self._addends: dict[str, Mapping[str, reports.Family]] = {}
+        self._sheets: dict[Format, Sheet] = {}
+        self._totals = Totals(family for family in shown if family.scope is Scope.SUM)
 
     def publish(self, report: Report) -> None:
         """Show these numbers of an agent as a whole, in place of those before.
@@ -47,14 +52,11 @@ class Board:
         """
         chunks.check(self._sources, report)
         before = self._entries.get(report.agent)
-        entry = _Entry(report, chunks.seen_in(self._sources, report))
-        if before is not None:
-            for form in before.texts:
-                entry.texts[form] = tuple(self._renew(before, entry, form))
-        self._entries[report.agent] = entry
-        self._addends[report.agent] = {
-            family.source: report.families[family.source] for family in self._sums if family.source in report.families
-        }
+        entry = self._entries[report.agent] = _Entry(report, chunks.seen_in(self._sources, report))
+        for form, sheet in self._sheets.items():
+            entry.texts[form] = self._written(entry, form) if before is None else self._renewed(before, entry, form)
+            sheet.put(report.agent, entry.texts[form])
+        self._totals.put(report)
 
     def remove(self, agent: str) -> None:
         """Show this agent no more.
@@ -62,91 +64,76 @@ class Board:
         What it added to the exporter's own counters stays in them, since a counter never falls while the process runs.
         """
         self._entries.pop(agent, None)
-        addends = self._addends.get(agent, {})
-        self._addends[agent] = {
-            source: numbers for source, numbers in addends.items() if isinstance(numbers, reports.Counter)
-        }
+        for sheet in self._sheets.values():
+            sheet.remove(agent)
+        self._totals.remove(agent)
 
     def render(self, form: Format, now: float, agents: Sequence[str] = ()) -> bytes:
-        """All families, without what ends the format (``Format.end``).
+        """All families, without what ends the format (``Format.end``); of these agents alone, if any are named.
 
-        Args:
-            form: the format.
-            now: Unix seconds; what agents showed is left out where it is not fresh any more.
-            agents: these agents alone, without the sums over all of them; none: everything.
+        Raises what ``selected`` raises.
+        """
+        return b"".join(self.selected(form, now, agents) if agents else self.everything(form, now)[1])
+
+    def everything(self, form: Format, now: float) -> tuple[Version, Iterable[bytes]]:
+        """All families in this format, in pieces that are to be joined before anything else is published; with their
+        version: as long as that is the same, so are the pieces.
+
+        ``now`` are Unix seconds: what agents showed is left out where it is not fresh any more.
+        """
+        if form not in self._sheets:
+            self._sheets[form] = self._laid_out(form, self._entries)
+        stale = {agent for agent, entry in self._entries.items() if not entry.is_fresh(now)}
+        version, pieces = self._sheets[form].pieces(stale)
+        return (version, self._totals.version), chain(pieces, self._totals.pieces(form))
+
+    def selected(self, form: Format, now: float, agents: Iterable[str]) -> Iterable[bytes]:
+        """All families of these agents alone, in pieces; without the sums over all agents.
 
         Raises:
             UnknownAgentError: one of ``agents`` has published nothing.
         """
-        columns = zip(*(self._texts(agent, form, now) for agent in self._chosen(agents)), strict=True)
-        parts: list[bytes] = []
-        for head, column in zip(self._headers[form], columns, strict=False):
-            if any(column):
-                parts += (head, *column)
-        if not agents:
-            parts += (self._summed(family, form) for family in self._sums)
-        return b"".join(parts)
+        chosen = {agent: self._entry(agent) for agent in sorted(set(agents))}
+        sheet = self._laid_out(form, chosen)
+        return sheet.pieces({agent for agent, entry in chosen.items() if not entry.is_fresh(now)})[1]
 
-    def _chosen(self, agents: Sequence[str]) -> Sequence[str]:
-        for agent in agents:
-            if agent not in self._entries:
-                raise UnknownAgentError(agent)
-        return sorted(set(agents) or self._entries)
+    def _entry(self, agent: str) -> _Entry:
+        try:
+            return self._entries[agent]
+        except KeyError:
+            raise UnknownAgentError(agent) from None
 
-    def _texts(self, agent: str, form: Format, now: float) -> Sequence[bytes]:
-        entry = self._entries[agent]
-        if form not in entry.texts:
-            entry.texts[form] = tuple(self._write(family, entry.report, entry.seen, form) for family in self._families)
-        texts = entry.texts[form]
-        if entry.fresh(now):
-            return texts
-        return [b"" if family.expires else text for family, text in zip(self._families, texts, strict=True)]
+    def _laid_out(self, form: Format, entries: Mapping[str, _Entry]) -> Sheet:
+        sheet = Sheet(self._heads[form], self._expires)
+        for agent, entry in entries.items():
+            if form not in entry.texts:
+                entry.texts[form] = self._written(entry, form)
+            sheet.put(agent, entry.texts[form])
+        return sheet
 
-    def _renew(self, before: _Entry, after: _Entry, form: Format) -> Iterable[bytes]:
-        for family, text in zip(self._families, before.texts[form], strict=True):
-            same = after.like(before, family.source)
-            yield text if same else self._write(family, after.report, after.seen, form)
+    def _written(self, entry: _Entry, form: Format) -> Texts:
+        return tuple(self._write(family, entry.report, entry.seen, form) for family in self._families)
 
-    def _summed(self, family: Family, form: Format) -> bytes:
-        found = [addends[family.source] for addends in self._addends.values() if family.source in addends]
-        if not found:
-            return b""
-        return _header(family, form) + chunks.samples(family, _sum(found), {}, "", form)
+    def _renewed(self, before: _Entry, entry: _Entry, form: Format) -> Texts:
+        """The texts of an agent, written anew only where they can differ from those before."""
+        if entry.seen != before.seen or entry.report.info != before.report.info:
+            return self._written(entry, form)
+        return tuple(
+            text
+            if entry.report.families.get(family.source) == before.report.families.get(family.source)
+            else self._write(family, entry.report, entry.seen, form)
+            for family, text in zip(self._families, before.texts[form], strict=True)
+        )
 
 
 class _Entry:
-    """A report, and its texts as far as they have been written."""
+    """A report, and its texts, one for each family, in each format that has been asked for."""
 
     def __init__(self, report: Report, seen: chunks.Seen) -> None:
         self.report = report
         self.seen = seen
-        self.texts: dict[Format, tuple[bytes, ...]] = {}
+        self.texts: dict[Format, Texts] = {}
 
-    def fresh(self, now: float) -> bool:
+    def is_fresh(self, now: float) -> bool:
         """Whether the gauges of what the platform showed may still be shown."""
         return self.report.fresh_until is not None and now <= self.report.fresh_until
-
-    def like(self, other: _Entry, source: str) -> bool:
-        """Whether a family of both looks the same."""
-        return (
-            self.report.families.get(source) == other.report.families.get(source)
-            and self.seen == other.seen
-            and self.report.info == other.report.info
-        )
-
-
-def _header(family: Family, form: Format) -> bytes:
-    return encode(header(form, family.name, family.kind, family.help, family.unit))
-
-
-def _sum(numbers: Sequence[reports.Family]) -> reports.Family:
-    """Counters, or gauges, added up."""
-    totals: defaultdict[Labels, float] = defaultdict(float)
-    since: list[float] = []
-    for one in numbers:
-        if isinstance(one, reports.Counter):
-            since.append(one.since)
-        if isinstance(one, reports.Counter | reports.Gauge):
-            for labels, value in one.values.items():
-                totals[labels] += value
-    return reports.Counter(min(since), totals) if since else reports.Gauge(totals)
