@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Final
 
 import msgspec
 
 from exporter.exposition.lines import Format
 
-_TYPES: Final = {
-    "application/openmetrics-text": (Format.OPENMETRICS, ("", "1.0.0")),
-    "text/plain": (Format.TEXT, ("", "0.0.4")),
-    "text/*": (Format.TEXT, ("",)),
-    "*/*": (Format.TEXT, ("",)),
+
+class _Media(msgspec.Struct, frozen=True):
+    """How a format can be asked for."""
+
+    ranges: tuple[str, ...]
+    """Media ranges that cover it, the most specific first."""
+    version: str
+
+
+_MEDIA: Final[Mapping[Format, _Media]] = {
+    Format.TEXT: _Media(("text/plain", "text/*", "*/*"), "0.0.4"),
+    Format.OPENMETRICS: _Media(("application/openmetrics-text", "application/*", "*/*"), "1.0.0"),
 }
-"""Media ranges, the format each stands for, and the versions that can be delivered; absent is any."""
+"""Of formats that are liked equally, the first is chosen."""
+_NOT_AT_ALL: Final = (0.0, 0)
 
 
 class _Wish(msgspec.Struct, frozen=True):
@@ -30,11 +39,10 @@ def choose(accept: str | None) -> Format:
     """The format that the header ``Accept`` likes best, of equals the first; text 0.0.4 where nothing fits.
 
     Prometheus names several versions of each format with falling quality; other formats and versions, the protobuf
-    one among them, are passed over.
+    one among them, are passed over. So are parameters other than a version: names here need no ``escaping``.
     """
-    wishes = [wish for wish in _wishes(accept or "") if wish.quality > 0 and _deliverable(wish)]
-    best = max(wishes, key=lambda wish: wish.quality, default=None)
-    return Format.TEXT if best is None else _TYPES[best.value][0]
+    wishes = list(_wishes(accept or ""))
+    return max(_MEDIA, key=lambda form: _liking(wishes, _MEDIA[form]))
 
 
 def wants_gzip(accept_encoding: str | None) -> bool:
@@ -44,8 +52,13 @@ def wants_gzip(accept_encoding: str | None) -> bool:
     return gzip > 0 and gzip >= quality.get("identity", 0.0)
 
 
-def _deliverable(wish: _Wish) -> bool:
-    return wish.value in _TYPES and wish.parameters.get("version", "") in _TYPES[wish.value][1]
+def _liking(wishes: Sequence[_Wish], media: _Media) -> tuple[float, int]:
+    """How much a format is liked: the quality of the most specific range that covers it, then how early that stands."""
+    for covering, version in product(media.ranges, (media.version, "")):
+        for place, wish in enumerate(wishes):
+            if (wish.value, wish.parameters.get("version", "")) == (covering, version):
+                return (wish.quality, -place) if wish.quality else _NOT_AT_ALL
+    return _NOT_AT_ALL
 
 
 def _wishes(text: str) -> Iterator[_Wish]:

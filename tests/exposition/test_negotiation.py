@@ -9,20 +9,56 @@ from hypothesis import strategies as st
 from exporter.exposition.lines import Format
 from exporter.exposition.negotiation import choose, wants_gzip
 
-PROMETHEUS_2 = (
-    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-)
-PROMETHEUS_2_TEXT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
-PROMETHEUS_3 = (
-    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
-    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
-)
-PROMETHEUS_3_PROTOBUF = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
-    + PROMETHEUS_3.replace("q=0.6", "q=0.5")
-)
+PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+PROMETHEUS = {
+    "2.5": ("application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format.TEXT),
+    "2.42": (
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        Format.OPENMETRICS,
+    ),
+    "2.42 with native histograms": (
+        f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,"
+        "application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        Format.OPENMETRICS,
+    ),
+    "2.55": (
+        "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+        "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        Format.OPENMETRICS,
+    ),
+    "2.55, only PrometheusText0.0.4": ("text/plain;version=0.0.4;q=0.5,*/*;q=0.4", Format.TEXT),
+    "3.5": (
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+        "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+        "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        Format.OPENMETRICS,
+    ),
+    "3.5 with native histograms": (
+        f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+        "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+        "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+        Format.OPENMETRICS,
+    ),
+    "3.5, only PrometheusProto and PrometheusText0.0.4": (
+        f"{PROTOBUF};q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4",
+        Format.TEXT,
+    ),
+    "3.5, only PrometheusText1.0.0": ("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.5", Format.TEXT),
+    "3.5, names escaped": (
+        "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,"
+        "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=underscores;q=0.4,"
+        "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+        Format.OPENMETRICS,
+    ),
+}
+"""The header Accept of Prometheus by version and configuration, and what it is to get."""
+
+
+@pytest.mark.parametrize("version", PROMETHEUS)
+def test_prometheus_gets_the_best_that_it_understands(version: str) -> None:
+    accept, form = PROMETHEUS[version]
+    assert choose(accept) is form
 
 
 @pytest.mark.parametrize(
@@ -31,10 +67,13 @@ PROMETHEUS_3_PROTOBUF = (
         (None, Format.TEXT),
         ("", Format.TEXT),
         ("*/*", Format.TEXT),
-        (PROMETHEUS_2, Format.OPENMETRICS),
-        (PROMETHEUS_2_TEXT, Format.TEXT),
-        (PROMETHEUS_3, Format.OPENMETRICS),
-        (PROMETHEUS_3_PROTOBUF, Format.OPENMETRICS),
+        ("text/*", Format.TEXT),
+        ("application/*", Format.OPENMETRICS),
+        ("*/*, application/openmetrics-text;q=0.9", Format.TEXT),
+        ("text/plain;q=0.1, */*;q=0.5", Format.OPENMETRICS),
+        ("text/plain;q=0, */*", Format.OPENMETRICS),
+        ("text/plain;q=0, text/plain;version=0.0.4, application/openmetrics-text;q=0.9", Format.TEXT),
+        ("text/plain;version=0.0.4;charset=utf-8, application/openmetrics-text;q=0.9", Format.TEXT),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format.TEXT),
         ("application/openmetrics-text", Format.OPENMETRICS),
         ("Application/OpenMetrics-Text; Version=1.0.0", Format.OPENMETRICS),
@@ -66,6 +105,8 @@ def test_the_best_liked_format_that_exists_is_chosen(accept: str | None, form: F
         ("GZIP", True),
         ("deflate, gzip;q=1.0, *;q=0.5", True),
         ("br, zstd", False),
+        ("zstd", False),
+        ("zstd, gzip;q=0.5", True),
         ("*", True),
         ("*;q=0", False),
         ("gzip;q=0", False),
