@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client import generate_latest as generate_text
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.utils import floatToGoString
 
 from exporter.exposition import catalog as catalogs
 from exporter.exposition.family import Family, Kind, Label, Scope
@@ -21,6 +25,8 @@ from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Re
 
 CATALOG = catalogs.families(catalogs.Settings())
 FAMILIES = [family for family in CATALOG if family.scope is Scope.AGENT and family.name != catalogs.INFO]
+INFO = next(family for family in CATALOG if family.name == catalogs.INFO)
+WRITERS = {Format.TEXT: generate_text, Format.OPENMETRICS: generate_openmetrics}
 PARSERS = {Format.TEXT: parse_text, Format.OPENMETRICS: parse_openmetrics}
 NOW = 1_763_733_000.0
 
@@ -64,21 +70,24 @@ def numbers_of(family: Family) -> st.SearchStrategy[reports.Family]:
 
 
 @st.composite
-def some_reports(draw: st.DrawFn) -> list[Report]:
-    """Up to three agents, each with some of the families."""
-    agents = draw(st.lists(texts, unique=True, min_size=1, max_size=3))
-    return [
-        Report(
-            agent=agent,
-            families={
-                family.source: draw(numbers_of(family))
-                for family in draw(st.lists(st.sampled_from(FAMILIES), unique=True, max_size=8))
-            },
-            info=draw(st.dictionaries(st.sampled_from(["name", "agent_type", "team"]), texts)),
-            fresh_until=NOW,
-        )
-        for agent in agents
-    ]
+def reports_of(
+    draw: st.DrawFn,
+    agents: st.SearchStrategy[str] = texts,
+    families: Sequence[Family] = FAMILIES,
+    fresh_until: st.SearchStrategy[float | None] = st.just(NOW),  # noqa: B008 -- immutable
+) -> Report:
+    """A report with some of the families."""
+    chosen = draw(st.lists(st.sampled_from(families), unique=True, max_size=8))
+    return Report(
+        agent=draw(agents),
+        families={family.source: draw(numbers_of(family)) for family in chosen},
+        info=draw(st.dictionaries(st.sampled_from(["name", "agent_type", "team"]), texts)),
+        fresh_until=draw(fresh_until),
+    )
+
+
+some_reports = st.lists(reports_of(), unique_by=lambda report: report.agent, min_size=1, max_size=3)
+"""Up to three agents."""
 
 
 def expected(report: Report, form: Format) -> Iterator[tuple[Sample, float]]:
@@ -149,8 +158,8 @@ def known(label: Label, position: int, found: set[tuple[str, ...]], report: Repo
     }
 
 
-def parsed(families: list[Metric]) -> list[tuple[Sample, float]]:
-    return [(key(one.name, number_le(one.labels)), one.value) for family in families for one in family.samples]
+def parsed(family: Metric) -> list[tuple[Sample, float]]:
+    return [(key(one.name, number_le(one.labels)), one.value) for one in family.samples]
 
 
 def number_le(labels: dict[str, str]) -> dict[str, str]:
@@ -159,14 +168,14 @@ def number_le(labels: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("form", Format)
 @settings(deadline=None)
-@given(some_reports())
+@given(some_reports)
 def test_the_parser_reads_exactly_what_was_reported_and_the_zeros(form: Format, published: list[Report]) -> None:
     board = Board(CATALOG)
     for report in published:
         board.publish(report)
     families = list(PARSERS[form]((board.render(form, NOW) + form.end).decode()))
 
-    read = parsed(families)
+    read = [one for family in families for one in parsed(family)]
     assert len(dict(read)) == len(read), "no sample stands there twice"
     assert dict(read) == {sample: value for report in published for sample, value in expected(report, form)}
     assert len({family.name for family in families}) == len(families), "no family stands there twice"
@@ -175,18 +184,104 @@ def test_the_parser_reads_exactly_what_was_reported_and_the_zeros(form: Format, 
         assert (family.type, family.documentation) == (declared.kind, declared.help)
 
 
+class Reference:
+    """The same numbers, as prometheus_client has them."""
+
+    def __init__(self, published: list[Report], form: Format) -> None:
+        self._samples = [sample for report in published for sample in expected(report, form)]
+
+    def collect(self) -> Iterator[Metric]:
+        for family in (INFO, *FAMILIES):
+            metric = Metric(family.name.removesuffix("_total"), family.help, family.kind, family.unit)
+            for (name, labels), value in self._samples:
+                if name in sample_names(family):
+                    metric.add_sample(name, {label: go(label, text) for label, text in labels}, value)
+            if metric.samples:
+                yield metric
+
+
+def go(label: str, text: str) -> str:
+    """A label as the metrics of prometheus_client have it, which write the bounds of buckets as Go does."""
+    return floatToGoString(text) if label == "le" else text
+
+
+def sample_names(family: Family) -> set[str]:
+    base = family.name.removesuffix("_total")
+    return {family.name, *(f"{base}_{suffix}" for suffix in ("bucket", "count", "sum", "created"))}
+
+
 @pytest.mark.parametrize("form", Format)
 @settings(deadline=None)
-@given(some_reports(), some_reports())
-def test_what_was_kept_from_an_earlier_publication_never_differs_from_writing_anew(
-    form: Format, earlier: list[Report], later: list[Report]
+@given(some_reports)
+def test_each_family_reads_as_prometheus_client_writes_it(form: Format, published: list[Report]) -> None:
+    board, registry = Board(CATALOG), CollectorRegistry()
+    for report in published:
+        board.publish(report)
+    registry.register(Reference(published, form))
+    ours = (board.render(form, NOW) + form.end).decode()
+    theirs = WRITERS[form](registry).decode()
+    assert described(PARSERS[form](ours)) == described(PARSERS[form](theirs))
+
+
+def described(families: Iterable[Metric]) -> list[tuple[str, str, str, str, dict[Sample, float]]]:
+    """What there is to a family, in the order in which they stand."""
+    return [(one.name, one.type, one.documentation, one.unit, dict(parsed(one))) for one in families]
+
+
+AGENTS = st.sampled_from(["a", "b", "c"])
+TIMES = st.sampled_from([1.0, 2.0, 3.0])
+SHOWN = [family for family in CATALOG if family.scope is not Scope.PROCESS and family.name != catalogs.INFO]
+
+Removed = str
+steps = st.lists(
+    reports_of(AGENTS, SHOWN, st.none() | TIMES)
+    | AGENTS.map(Removed)
+    | st.tuples(st.sampled_from(Format), st.sampled_from([1.0, 1.5, 2.0, 2.5, 3.5])),
+    max_size=12,
+)
+"""Publications, agents that are removed, and looks at the board in a format at a time, which may go back."""
+
+
+@settings(deadline=None)
+@given(steps)
+def test_what_is_kept_never_differs_from_writing_anew(steps: list[Report | Removed | tuple[Format, float]]) -> None:
+    board = Board(CATALOG)
+    done: list[Report | Removed] = []
+    looks: dict[tuple[Format, object], bytes] = {}
+    for step in steps:
+        if isinstance(step, tuple):
+            form, now = step
+            version, pieces = board.everything(form, now)
+            text = b"".join(pieces)
+            assert text == replayed(done).render(form, now)
+            assert looks.setdefault((form, version), text) == text, "the same version is the same text"
+        else:
+            done.append(step)
+            apply(board, step)
+
+
+def replayed(steps: list[Report | Removed]) -> Board:
+    board = Board(CATALOG)
+    for step in steps:
+        apply(board, step)
+    return board
+
+
+def apply(board: Board, step: Report | Removed) -> None:
+    if isinstance(step, Report):
+        board.publish(step)
+    else:
+        board.remove(step)
+
+
+@settings(deadline=None)
+@given(st.lists(reports_of(AGENTS, SHOWN, st.none() | TIMES)), st.sampled_from(Format), st.sets(AGENTS), TIMES)
+def test_some_agents_look_alone_as_they_look_among_all(
+    published: list[Report], form: Format, chosen: set[str], now: float
 ) -> None:
-    used, fresh = Board(CATALOG), Board(CATALOG)
-    for report in earlier:
-        used.publish(report)
-    used.render(form, NOW)
-    for report in later:
-        used.publish(report)
-        fresh.publish(report)
-    agents = [report.agent for report in later]
-    assert used.render(form, NOW, agents) == fresh.render(form, NOW, agents)
+    board = replayed(list(published))
+    chosen &= {report.agent for report in published}
+    everything = board.render(form, now).decode().split("\n")
+    wanted = [line for line in everything if any(f'{{agent="{agent}"' in line for agent in chosen)]
+    alone = board.render(form, now, sorted(chosen)).decode().split("\n") if chosen else []
+    assert [line for line in alone if line and not line.startswith("#")] == wanted
