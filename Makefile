@@ -11,8 +11,8 @@ PYTEST_FLAGS ?= -n auto
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-DEBIAN_TOOLS := prometheus prometheus-alertmanager kubernetes-client systemd
-TOOLS := prometheus promtool amtool kubectl systemd-analyze systemd-socket-activate
+DEBIAN_TOOLS := curl prometheus prometheus-alertmanager kubernetes-client systemd
+TOOLS := curl prometheus promtool amtool kubectl systemd-analyze systemd-socket-activate
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test tools install lint types format docs clean

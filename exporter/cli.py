@@ -15,6 +15,7 @@ import click
 
 from exporter import __version__, console, demo, logs, service, systemd
 from exporter.config import Config, ConfigError, load
+from exporter.config.access import load_web
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
 from exporter.tracking.fleet import Log
@@ -64,6 +65,11 @@ _config_file = _option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The settings. Without this flag: config.yaml if there is one, else the environment alone.",
 )
+_web_config_file = _option(
+    "web.config.file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TLS, users, headers and a rate limit, in the format of Prometheus.",
+)
 _state_path = _option("state.path", help="In place of state.path of the settings: a file, or memory.")
 _log_level = _option("log.level", type=click.Choice(list(logs.LEVELS)), default="info", help="What is logged.")
 _log_format = _option("log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="How it is logged.")
@@ -89,6 +95,7 @@ def main() -> None:
 @_config_file
 @_listen(":10130")
 @_option("web.systemd-socket", is_flag=True, help="Listen on the sockets of a systemd .socket unit instead.")
+@_web_config_file
 @_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
 @_state_path
 @_log_level
@@ -97,25 +104,29 @@ def run(
     config_file: Path | None,
     web_listen_address: tuple[Address, ...],
     web_systemd_socket: bool,
+    web_config_file: Path | None,
     web_telemetry_path: str,
     state_path: str | None,
     log_level: logs.Level,
     log_format: logs.Format,
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
-    config = _loaded(config_file, state_path)
+    config = _loaded(config_file, state_path, web_config_file)
     log, display = opened(log_level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
-    web = service.Web(listen=listen, sockets=handed, telemetry_path=web_telemetry_path)
+    web = service.Web(listen=listen, sockets=handed, config_file=web_config_file, telemetry_path=web_telemetry_path)
     _finish(service.run(config, web, log, display, verbosity=logs.Verbosity(log_level)), log)
 
 
 @main.command()
 @_config_file
-def check(config_file: Path | None) -> None:
-    """Reads the settings and says all that is wrong with them."""
-    click.echo(console.of_config(_loaded(config_file, None)))
+@_web_config_file
+def check(config_file: Path | None, web_config_file: Path | None) -> None:
+    """Reads the settings, and a web config, and says all that is wrong with them."""
+    click.echo(console.of_config(_loaded(config_file, None, web_config_file)))
+    if web_config_file is not None:
+        click.echo(console.of_web_config(web_config_file, load_web(web_config_file)))
 
 
 @main.command()
@@ -177,13 +188,27 @@ def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: flo
     _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=click.echo))
 
 
-def _loaded(file: Path | None, state_path: str | None) -> Config:
-    """The settings of the named file, of config.yaml where there is one, or of the environment."""
+def _loaded(file: Path | None, state_path: str | None, web_config_file: Path | None = None) -> Config:
+    """The settings of the named file, of config.yaml where there is one, or of the environment.
+
+    What is wrong with them, and with the web config, ends the program, all of it at once.
+    """
     path = file or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
+    problems: list[str] = []
+    config = _or_problems(problems, lambda: load(path, os.environ, state_path=state_path))
+    if web_config_file is not None:
+        _or_problems(problems, lambda: load_web(web_config_file))
+    if config is None or problems:
+        _fail(ConfigError(tuple(problems)))
+    return config
+
+
+def _or_problems(problems: list[str], read: Callable[[], T]) -> T | None:
     try:
-        return load(path, os.environ, state_path=state_path)
+        return read()
     except ConfigError as error:
-        _fail(error)
+        problems += error.problems
+        return None
 
 
 def _handed_over() -> tuple[socket.socket, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 
 from exporter.config import Config
+from exporter.config.access import WebConfig
 from exporter.survey import Readable
 
 
@@ -20,6 +23,19 @@ def of_config(config: Config) -> str:
         f"  platform  {config.api.base_url}\n"
         f"  agents    {named}{found}\n"
         f"  state     {config.state.path or 'memory'}"
+    )
+
+
+def of_web_config(path: Path, config: WebConfig) -> str:
+    """That a web config is good, and what it comes to."""
+    limit, tls = config.rate_limit, config.tls
+    clients = {ssl.CERT_NONE: "", ssl.CERT_OPTIONAL: ", client certificates verified if given"}
+    encrypted = "off" if tls is None else "on" + clients.get(tls.context.verify_mode, ", client certificates required")
+    return (
+        f"{path}: good\n"
+        f"  TLS       {encrypted}\n"
+        f"  users     {', '.join(map(_shown, config.users)) or 'everybody is let in'}\n"
+        f"  limit     {f'{limit.burst} requests at once, one each {limit.interval:g} s' if limit else 'none'}"
     )
 
 

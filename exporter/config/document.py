@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
@@ -145,8 +146,16 @@ class Place:
 class Document:
     """Values with the variables that they may name, and the problems found so far."""
 
-    def __init__(self, environ: Mapping[str, str] | None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None,
+        directory: Path | None = None,
+        *,
+        sections: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> None:
         self._environ = environ
+        self.sections = sections
+        """The keys of each section, to tell where one in the wrong place belongs."""
         self.directory = directory or Path()
         """What paths inside the file are relative to."""
         self.problems: list[Problem] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
@@ -60,15 +60,15 @@ def read_section(place: Place, keys: Section) -> dict[str, Any]:
         if key in keys:
             values[key] = keys[key](value)
         else:
-            value.wrong(_unknown(key, keys))
+            value.wrong(_unknown(key, keys, place.document.sections))
     return {key: value for key, value in values.items() if value is not msgspec.UNSET}
 
 
-def _unknown(key: str, keys: Section) -> str:
+def _unknown(key: str, keys: Section, sections: Mapping[str, Collection[str]]) -> str:
     close = difflib.get_close_matches(key, keys, n=1)
     if close:
         return f"is not a key; did you mean {close[0]}?"
-    homes = [name for name, known in SECTIONS.items() if key in known]
+    homes = [name for name, known in sections.items() if key in known]
     if homes:
         return f"is not a key here; it belongs under {' or '.join(homes)}"
     return f"is not a key; here are known: {', '.join(keys)}"

@@ -11,7 +11,7 @@ import yaml
 
 from exporter.config import readers
 from exporter.config.document import Document, Place, compose, syntax_problem
-from exporter.config.keys import API, ROOT, read_agents, read_section
+from exporter.config.keys import API, ROOT, SECTIONS, read_agents, read_section
 from exporter.config.model import AgentConfig, Api, Config, Discovery, Metrics, Polling, State
 from exporter.config.quantities import format_duration
 
@@ -43,7 +43,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, state_path: str | Non
 
     `state_path` (a path, or ``memory``) comes before ``state.path`` of the file. Raises ConfigError, and nothing else.
     """
-    document = Document(None) if path is None else Document(environ, path.parent)
+    document = Document(None) if path is None else Document(environ, path.parent, sections=SECTIONS)
     values = _read_environment(document, environ) if path is None else _read_file(document, path)
     if state_path is not None:
         flag = Place(document, yaml.ScalarNode(_TEXT, state_path), "--state.path")
@@ -57,18 +57,24 @@ def load(path: Path | None, environ: Mapping[str, str], *, state_path: str | Non
     return _build(values, "the environment" if path is None else str(path))
 
 
-def _read_file(document: Document, path: Path) -> Values:
+def read_yaml(document: Document, path: Path) -> yaml.Node | None:
+    """The tree of a file; None where it holds nothing, or cannot be read, which is then a problem."""
     try:
-        root = compose(path.read_bytes().decode("utf-8-sig"))
+        return compose(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         document.wrong("", f"cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         document.wrong("", f"is not UTF-8 (at byte {error.start})")
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         document.problems.append(syntax_problem(error))
-    else:
-        if root is not None:
-            return read_section(Place(document, root, ""), ROOT)
+    return None
+
+
+def _read_file(document: Document, path: Path) -> Values:
+    root = read_yaml(document, path)
+    if root is not None:
+        return read_section(Place(document, root, ""), ROOT)
+    if document.sound(""):
         document.wrong("", "is empty; it needs at least api.token or api.token_file")
     return {}
 

@@ -20,6 +20,7 @@ from exporter.exposition.telemetry import Telemetry
 from exporter.overview import Overview
 from exporter.progress import Display
 from exporter.service import parts
+from exporter.service.readings import Readings
 from exporter.survey import Readable, survey
 from exporter.tracking.damage import SetAside
 from exporter.tracking.fleet import Fleet, Log
@@ -52,6 +53,7 @@ class Exporter:
     ) -> None:
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
+        self.readings = Readings(telemetry, clock.now)
         self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
         rules = parts.rules(config)
 

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -17,11 +18,15 @@ from exporter.config import Config
 from exporter.logs import Verbosity
 from exporter.progress import Display
 from exporter.service.assembly import REAL, Clock, Exporter, assembled
+from exporter.service.entrance import Entrance, Refusals
 from exporter.service.parts import state_in_words
+from exporter.service.readings import Readings
 from exporter.systemd import Notifier, notified
 from exporter.tracking.fleet import Log
+from exporter.web.access import Access
 from exporter.web.listen import Address, serve
 from exporter.web.pages import Pages
+from exporter.web.passwords import Passwords
 from exporter.web.server import create_app
 
 
@@ -31,6 +36,8 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Address, ...] = ()
     sockets: tuple[socket.socket, ...] = ()
     """Those that listen already."""
+    config_file: Path | None = None
+    """Who may ask, and how; None: everybody, in the clear."""
     telemetry_path: str = "/metrics"
 
     def __post_init__(self) -> None:
@@ -45,15 +52,23 @@ def _nothing(*_: object) -> NoReturn:
 
 
 @asynccontextmanager
+async def guarded(web: Web, log: Log, readings: Readings, clock: Clock) -> AsyncIterator[Access]:
+    """Whom the web config lets in. Raises ConfigError where it is bad."""
+    entrance = Entrance(web.config_file, log, elapsed=clock.elapsed, read=readings.of("web config"))
+    with Passwords() as passwords:
+        yield Access(entrance.policy, passwords, Refusals(log, clock.elapsed), elapsed=clock.elapsed)
+
+
+@asynccontextmanager
 async def serving(
     config: Config, web: Web, log: Log, display: Display, clock: Clock = REAL
 ) -> AsyncIterator[tuple[Exporter, tuple[Address, ...]]]:
     """The exporter, polling and answering; with the addresses that it is bound to.
 
-    Raises what ``assembled`` raises, ``ListenError`` where an address cannot be had, and as an exception group
-    whatever ends the polling.
+    Raises what ``assembled`` and ``guarded`` raise, ``ListenError`` where an address cannot be had, and as an exception
+    group whatever ends the polling.
     """
-    async with assembled(config, log, clock) as exporter:
+    async with assembled(config, log, clock) as exporter, guarded(web, log, exporter.readings, clock) as access:
         pages = Pages(
             metrics=exporter.scrape,
             ready=exporter.fleet.waits_for,
@@ -61,8 +76,13 @@ async def serving(
             agent=exporter.overview.agent,
             telemetry_path=web.telemetry_path,
         )
-        async with serve(create_app(pages), web.listen, web.sockets) as bound:
-            log.info("listening", addresses=", ".join(map(str, bound)), metrics=web.telemetry_path)
+        async with serve(create_app(pages, access), web.listen, web.sockets, access) as bound:
+            log.info(
+                "listening",
+                addresses=", ".join(map(str, bound)),
+                metrics=web.telemetry_path,
+                tls=access.policy().tls is not None,
+            )
             with display:
                 exporter.shows_progress(display)
                 async with asyncio.TaskGroup() as group:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from aiohttp import web
 
+from exporter.web.access import Access, unguarded
+from exporter.web.connections import LIMITS, Door, Limits
+
 _SHUTDOWN: Final = 2.0
 """Seconds that an answer under way may still take when the server stops."""
+_BACKLOG: Final = 128
+"""Connections that the system holds until they are accepted."""
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _EXAMPLES: Final = "write for example :10130, 127.0.0.1:10130 or [::1]:10130"
@@ -55,29 +61,37 @@ def parse_listen_address(text: str) -> Address:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, addresses: Iterable[tuple[str | None, int]], sockets: Iterable[socket.socket] = ()
+    app: web.Application,
+    addresses: Iterable[tuple[str | None, int]],
+    sockets: Iterable[socket.socket] = (),
+    access: Access | None = None,
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[tuple[Address, ...]]:
     """Serve as long as the context lasts, on sockets that listen already as well. Gives the addresses that are really
-    listened on.
+    listened on. ``access`` is that of the application; None: its connections are not encrypted.
 
     Raises:
         ListenError: one of the addresses is taken, or not of this machine; then none is listened on.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
+    door = Door(cast(web.Server, runner.server), access or unguarded(), limits)
+    servers: list[asyncio.Server] = []
     try:
         for host, port in addresses:
-            await _listen(runner, Address(host, port))
-        for handed in sockets:
-            await web.SockSite(runner, handed).start()
-        yield tuple(Address(bound[0], bound[1]) for bound in runner.addresses)
+            servers.append(await _listen(door, Address(host, port)))
+        servers += [await asyncio.get_running_loop().create_server(door, sock=handed) for handed in sockets]
+        yield tuple(Address(*bound.getsockname()[:2]) for server in servers for bound in server.sockets)
     finally:
+        for server in servers:
+            server.close()
+        await door.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, address: Address) -> None:
+async def _listen(door: Door, address: Address) -> asyncio.Server:
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
+        return await asyncio.get_running_loop().create_server(door, address.host, address.port, backlog=_BACKLOG)
     except OSError as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ListenError(f"cannot listen on {address}: {reason}") from error

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from exporter.web import status
+from exporter.web.access import Access, Policy
 from exporter.web.pages import Pages
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -30,8 +31,9 @@ HEADERS: Final = {
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
 
 
-def create_app(pages: Pages) -> web.Application:
-    """The application. GET and HEAD are answered, other methods with 405, other paths with 404.
+def create_app(pages: Pages, access: Access | None = None) -> web.Application:
+    """The application. GET and HEAD are answered, other methods with 405, other paths with 404; all of it only to those
+    whom ``access`` lets in (None: to everybody).
 
     Raises:
         ValueError: ``telemetry_path`` is no path, or that of another page.
@@ -42,10 +44,10 @@ def create_app(pages: Pages) -> web.Application:
         raise ValueError(f"{pages.telemetry_path!r} cannot be the path of the metrics; write for example /metrics")
     routes[pages.telemetry_path] = _metrics(pages)
     routes.setdefault("/", _status_page(pages))
-    app = web.Application()
+    app = web.Application(middlewares=[access.middleware] if access is not None else [])
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
     app.add_routes([web.get(path + "{handle:(?s:.*)}", handler) for path, handler in below.items()])
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(_adds(access.policy if access is not None else Policy))
     return app
 
 
@@ -112,5 +114,13 @@ def _status_page(pages: Pages) -> Handler:
     return handle
 
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+def headers(policy: Policy) -> dict[str, str]:
+    """What every answer carries; of what the policy says an empty value takes a header away."""
+    return {name: value for name, value in {**HEADERS, **policy.headers}.items() if value}
+
+
+def _adds(policy: Callable[[], Policy]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def add(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers(policy()))
+
+    return add

@@ -1,0 +1,35 @@
+"""Certificates of an authority that exists for as long as a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+
+
+class Files(NamedTuple):
+    """A certificate and its key, each in a file."""
+
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """An authority, and what it has issued, as files in a folder."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self._ca = trustme.CA()
+        self._folder = folder
+        self._name = name
+        self.cert = folder / f"{name}.pem"
+        self._ca.cert_pem.write_to_path(self.cert)
+
+    def issue(self, *names: str, file: str) -> Files:
+        """A certificate with these names. Written over one of the same file, as somebody does who renews it."""
+        issued = self._ca.issue_cert(*names)
+        files = Files(self._folder / f"{file}.pem", self._folder / f"{file}.key")
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        files.cert.write_bytes(chain)
+        files.key.write_bytes(issued.private_key_pem.bytes())
+        return files
