@@ -41,6 +41,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             now=self.now(),
             agents=tuple(self._agent(handle, tracker) for handle, tracker in self.fleet.trackers.items()),
             notice=self.fleet.notice,
+            discovers=self.fleet.discovers,
             platform=self.platform,
             requests=self._requests(),
             state=self.state(),
@@ -132,9 +133,9 @@ def _poll(poll: Poll) -> PollStatus:
 def _numbers(families: Mapping[str, Family]) -> Iterator[Figures]:
     """The numbers of a report that a person looks for first; none of what it does not hold."""
     yield from _group("Tasks now", _by(families, "tasks", 1), whole=True)
-    yield from _group("Waiting", _waiting(families))
+    yield from _group("To watch", _watched(families))
     yield from _group("Calls", _by(families, "calls", 1), whole=True)
-    yield from _group("Why calls ended", _by(families, "call_end_reasons", 0)[:_END_REASONS])
+    yield from _group("Why calls ended", _by(families, "call_end_reasons", 0)[:_END_REASONS], whole=True)
     yield from _group("In all", _totals(families))
 
 
@@ -153,10 +154,10 @@ def _by(families: Mapping[str, Family], name: str, label: int) -> list[Figure]:
     return [Figure(word.replace("_", " "), value) for word, value in largest if value]
 
 
-def _waiting(families: Mapping[str, Family]) -> Iterator[Figure]:
+def _watched(families: Mapping[str, Family]) -> Iterator[Figure]:
     names = {
-        "overdue": "tasks_overdue",
-        "unreadable": "tasks_unreadable",
+        "overdue tasks": "tasks_overdue",
+        "unreadable tasks": "tasks_unreadable",
         "open runs": "open_runs",
     }
     for word, name in names.items():

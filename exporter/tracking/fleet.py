@@ -106,6 +106,11 @@ class Fleet:
         self.trackers: dict[str, Tracker] = {}
 
     @property
+    def discovers(self) -> bool:
+        """Whether agents are looked for in the list."""
+        return self._plan.choice is not None
+
+    @property
     def lacks_agents(self) -> bool:
         """Whether discovery could not read the list of agents when it last tried."""
         return self._plan.choice is not None and self._list_failures > 0

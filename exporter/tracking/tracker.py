@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
 from exporter.tracking.pages import Pages, Source
@@ -23,16 +22,13 @@ from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import Sparse, Sweep
-from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
+from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageError
 from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
-from exporter.unpod.urgency import Urgency
 
 _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
-_PUT_OFF: Final = 20
-"""Polls in a row that may end without a part of the sweep that is due, for want of time."""
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
 
@@ -74,8 +70,6 @@ class Tracker:
         self._last_poll: float | None = None
         self._ratio = 0.0
         self._identity: Agent | None = None
-        self._put_off = 0
-        """Polls in a row that had no time for the sweep that was due."""
 
     @property
     def last(self) -> Outcome | None:
@@ -159,7 +153,7 @@ class Tracker:
         started, self._begun = self._elapsed(), self._now()
         self._certain, certain = False, self._certain
         try:
-            outcome = await self._poll_healed(certain=certain)
+            outcome = await self._poll(certain=certain)
             self._certain = True
         except UnpodError as error:
             outcome = Outcome(seconds=0.0, error=error)
@@ -221,10 +215,9 @@ class Tracker:
     def report(self, info: Mapping[str, str]) -> Report:
         """The numbers to be shown now; ``info`` are the labels of ``agent_info``."""
         shown: dict[str, Family] = self.health()
-        if self._state is not None and (self._complete or self._book.carried):
+        if self._state is not None and self._complete:
             book = self._state.book
             shown |= families(self._state.numbers, self._rules.limits, {"": book.since, **book.began})
-        if self._complete:
             shown |= self._gauges
         return Report(
             agent=self.agent,
@@ -232,21 +225,6 @@ class Tracker:
             info=info,
             fresh_until=self.fresh_until,
         )
-
-    async def _poll_healed(self, *, certain: bool) -> Outcome:
-        try:
-            return await self._poll(certain=certain)
-        except StateSetAside:
-            await self._take_over()
-            return await self._poll(certain=True)
-
-    async def _take_over(self) -> None:
-        """Commits what is known in memory to the state that has taken the place of a damaged one."""
-        known = carried(self._state) if self._state is not None else None
-        found = await self._storage.load(self.agent)
-        if known is not None:
-            await self._storage.commit(self.agent, commit_of(known, found.numbers if found else None))
-        self._state = known
 
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:
@@ -256,8 +234,7 @@ class Tracker:
         entry = Entry(self.agent, self._storage, state, self._rules)
         read_from = None if self._rules.history is None else self._now() - self._rules.history
         await entry.limit(read_from)
-        urgency = Urgency.HISTORY if first else Urgency.FRESH
-        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first, urgency=urgency)
+        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first)
         if first:
             swept = await self._read_first(entry, pages, read_from)
         else:
@@ -317,11 +294,10 @@ class Tracker:
         if place is None or not (hurry or interval):
             return {"hurry": hurry}
         target = -1 if hurry else round(total * (1 - (now - begun) / interval))
-        urgency = Urgency.HISTORY if hurry else Urgency.SWEEP
-        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True, urgency=urgency)
+        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True)
         retrying.total = pages.total
         sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=read_from)
-        async for part in sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or self._has_time()):
+        async for part in sweep.slices(_SWEPT_AT_ONCE, target):
             await entry.take(part, self._now())
         pages.unreadable = retrying.unreadable
         done = sweep.place < 0
@@ -331,14 +307,6 @@ class Tracker:
             "hurry": hurry and not done,
             "missing": max(0, total - entry.known - pages.skipped) if done else book.missing,
         }
-
-    def _has_time(self) -> bool:
-        """Whether a page of a sweep may be read now: a poll must not wait for it, nor put it off for ever."""
-        if self._put_off < _PUT_OFF and not self._source.has_time():
-            self._put_off += 1
-            return False
-        self._put_off = 0
-        return True
 
     def _reading(
         self,

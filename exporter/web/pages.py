@@ -93,6 +93,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes."""
     created: float
     """When it was begun, in Unix seconds."""
+    trouble: str = ""
+    """What is wrong with it, for people."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[AgentStatus, ...] = ()
     notice: str = ""
     """What a person should know beside the agents, such as why there are none; with nothing private."""
+    discovers: bool = True
+    """Whether agents are looked for in the platform's list; it tells the names of all of them in any case."""
     platform: str = ""
     """Its address."""
     requests: Requests | None = None

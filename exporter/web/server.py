@@ -10,17 +10,14 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from exporter.web import status
+from exporter.web import agent, status, templating
 from exporter.web.access import Access, Policy
 from exporter.web.pages import Pages
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src '{status.STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": templating.POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -57,7 +54,7 @@ def _routes(pages: Pages) -> dict[str, Handler]:
 
 def _agent_routes(pages: Pages) -> dict[str, Handler]:
     """Below these, the rest of a path is a handle: percent-encoded, so that it may hold any character."""
-    return {"/api/agents/": _agent(pages)}
+    return {"/agents/": _agent_page(pages), "/api/agents/": _agent(pages)}
 
 
 def _metrics(pages: Pages) -> Handler:
@@ -108,10 +105,37 @@ def handle_of(request: web.Request) -> str:
 
 
 def _status_page(pages: Pages) -> Handler:
-    async def handle(_: web.Request) -> web.Response:
-        return web.Response(text=status.render(pages.status(), pages.telemetry_path), content_type="text/html")
+    links = _links(pages)
+
+    async def handle(request: web.Request) -> web.Response:
+        page = status.render(pages.status(), links, status.Look.of(request.query))
+        return web.Response(text=page, content_type="text/html")
 
     return handle
+
+
+def _agent_page(pages: Pages) -> Handler:
+    links = _links(pages)
+
+    async def handle(request: web.Request) -> web.Response:
+        handle = handle_of(request)
+        detail = pages.agent(handle)
+        if detail is None:
+            return web.Response(text=agent.missing(handle, links), status=404, content_type="text/html")
+        return web.Response(text=agent.render(detail, links), content_type="text/html")
+
+    return handle
+
+
+def _links(pages: Pages) -> dict[str, str]:
+    """What the pages lead to, relative to the root."""
+    paths = {
+        "Metrics": pages.telemetry_path,
+        "Health": "/-/healthy",
+        "Readiness": "/-/ready",
+        "Agents as JSON": "/api/agents",
+    }
+    return {name: path.removeprefix("/") for name, path in paths.items()} | {"Help": "#help"}
 
 
 def headers(policy: Policy) -> dict[str, str]:

@@ -120,7 +120,7 @@ def test_the_version_stands_in_one_place(root: Path) -> None:
 def test_each_dependency_has_a_lower_bound_and_its_reason(root: Path) -> None:
     text = (root / "pyproject.toml").read_text()
     for requirement in tomllib.loads(text)["project"]["dependencies"]:
-        assert re.fullmatch(r"[A-Za-z-]+>=[\d.]+(; .+)?", requirement)
+        assert re.fullmatch(r"[A-Za-z0-9-]+>=[\d.]+(; .+)?", requirement)
         assert re.search(rf'"{re.escape(requirement)}", +# \w+', text), requirement
 
 

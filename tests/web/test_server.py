@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from urllib.parse import quote
 
 import msgspec
@@ -227,108 +224,3 @@ async def test_one_agent_as_json_whatever_characters_its_handle_has(client: Test
     told = await answer.json()
     assert (told["agent"]["handle"], told["agent"]["up"]) == (handle, True)
     assert told["polls"][0]["news"] == {"calls": 3}
-
-
-class Page(HTMLParser):
-    """The cells of each row, the links, and every tag of a page."""
-
-    VOID = frozenset({"meta", "link"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.links: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        assert not self._open, "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self._open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-        elif tag == "a":
-            self.links.append(dict(attrs)["href"] or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if {"td", "th"} & set(self._open):
-            self.rows[-1][-1] += data
-        elif "style" not in self._open:
-            self.words.append(data.strip())
-
-
-class TestStatusPage:
-    @pytest.fixture
-    async def page(self, client: TestClient) -> Page:
-        return Page(await (await client.get("/")).text())
-
-    def test_each_agent_has_a_row_in_words(self, page: Page) -> None:
-        dash = "–"  # noqa: RUF001 -- as the page writes it
-        assert page.rows == [
-            ["Agent", "State", "Last poll", "Tasks", "Calls", "History read", "Last error"],
-            ["new", "waiting for its first poll", dash, dash, dash, dash, ""],
-            ["salesSales", "up", "1 d ago", "0", "0", dash, ""],
-            [
-                "support",
-                "failing",
-                "12 s ago",
-                "1,234,567",
-                "890",
-                "99 %",
-                "401: the token is missing, wrong or revoked",
-            ],
-        ]
-
-    def test_it_says_what_it_is_and_which_version_runs_since_when(self, page: Page) -> None:
-        words = " ".join(page.words)
-        assert "Unpod exporter 1.2.3" in words
-        assert "Running for 2 h." in words
-        assert "3 agents, 1 up" in words
-
-    async def test_its_links_lead_somewhere(self, page: Page, client: TestClient) -> None:
-        assert page.links == ["metrics", "-/healthy", "-/ready", "api/agents"]
-        for link in page.links:
-            assert (await client.get(f"/{link}")).status == 200
-
-    def test_nothing_comes_from_elsewhere_and_nothing_is_a_script(self, page: Page) -> None:
-        assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object", "form")]
-        links = [attributes for tag, attributes in page.tags if tag == "link"]
-        assert [link["href"][:5] for link in links] == ["data:"]
-        assert not [attributes for _, attributes in page.tags if {"style", "onclick", "src"} & set(attributes)]
-
-    async def test_the_style_is_the_one_that_the_policy_allows(self, client: TestClient) -> None:
-        answer = await client.get("/")
-        style = (await answer.text()).split("<style>")[1].split("</style>")[0]
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        assert f"style-src 'sha256-{digest}';" in answer.headers["Content-Security-Policy"]
-
-    async def test_whatever_an_agent_is_called_stays_text(self, aiohttp_client: AiohttpClient) -> None:
-        odd = "<script>alert(1)</script>\"'&"
-        agent = AgentStatus(handle=odd, name=odd, state=odd, last_error=odd)
-        status = Status(version=odd, started=NOW, now=NOW, agents=(agent,))
-        client = await aiohttp_client(create_app(pages(status=lambda: status)))
-        page = Page(await (await client.get("/")).text())
-        assert page.rows[1][0] == odd + odd
-        assert page.rows[1][1] == page.rows[1][-1] == odd
-        assert "script" not in dict(page.tags)
-
-    async def test_a_notice_stands_above_the_agents_and_stays_text(self, aiohttp_client: AiohttpClient) -> None:
-        notice = "The list of agents could not be read: <b>HTTP 403</b>"
-        status = Status(version="1", started=NOW, now=NOW, notice=notice)
-        client = await aiohttp_client(create_app(pages(status=lambda: status)))
-        page = Page(await (await client.get("/")).text())
-        assert page.words.index(notice) < page.words.index("No agents are known yet.")
-        assert (await (await client.get("/api/agents")).json())["notice"] == notice
-
-    async def test_without_agents_it_says_so(self, aiohttp_client: AiohttpClient) -> None:
-        status = Status(version="1", started=NOW, now=NOW)
-        client = await aiohttp_client(create_app(pages(status=lambda: status)))
-        assert "No agents are known yet." in await (await client.get("/")).text()

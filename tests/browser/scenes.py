@@ -1,0 +1,218 @@
+"""What a person may find on the pages: a made-up platform with something wrong, and a real exporter that polls it.
+
+Time stands still but where a scene lets it pass, so that each scene looks the same whenever it is played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, chdir
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporter import service
+from exporter.config import load
+from exporter.service.running import serving
+from exporter.simulator.profiles import DEFAULT_PROFILES
+from exporter.web.listen import Address
+from tests.service.running import Clock, Platform, platform, until, written
+
+AGENTS = tuple(msgspec.structs.replace(profile, live_tasks_per_hour=None) for profile in DEFAULT_PROFILES)
+SALES, SUPPORT, COLLECTIONS, RENEWALS, OFFICE = (profile.handle for profile in AGENTS)
+MINUTE = 60.0
+
+
+class Silent:
+    """A log for nobody, and a display of progress for nobody."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        pass
+
+    info = warning = error = debug
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, agent: str, ratio: float) -> None:
+        pass
+
+
+class Time:
+    """Stands still until it is told to pass; then whoever sleeps is woken in turn."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def __call__(self) -> float:
+        return self._clock.now
+
+    async def sleep(self, seconds: float) -> None:
+        sleeper = (self() + seconds, asyncio.Event())
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper[1].wait()
+        finally:
+            self._sleepers.remove(sleeper)
+
+    @property
+    def next(self) -> float:
+        """When the first of the sleepers is due."""
+        return min((due for due, _ in self._sleepers), default=float("inf"))
+
+    def goes_to(self, moment: float) -> None:
+        self._clock.now = max(self(), moment)
+        for due, woken in self._sleepers:
+            if due <= self():
+                woken.set()
+
+
+class Scene:
+    """The platform, the exporter and the time between them."""
+
+    def __init__(self, made: Platform, exporter: Any, url: str, time: Time) -> None:
+        self.made, self.exporter, self.url, self._time = made, exporter, url, time
+
+    @property
+    def polling(self) -> bool:
+        trackers = self.exporter.fleet.trackers.values()
+        woken = self._time.next <= self._time()
+        return woken or any(tracker.begun is not None or tracker.last is None for tracker in trackers)
+
+    async def settles(self, unless: Callable[[], bool] = lambda: False) -> None:
+        """Waits until no poll is under way, or until ``unless`` is so; whoever waits for a turn has it."""
+
+        async def settled() -> bool:
+            # The pace lets requests wait for seconds, the schedule lets agents wait for far longer.
+            if self._time.next - self._time() < 2.0:
+                self._time.goes_to(self._time.next)
+            return unless() or not self.polling
+
+        await until(settled)
+
+    async def passes(self, seconds: float) -> None:
+        """Lets time pass, with every poll that is due meanwhile."""
+        end = self._time() + seconds
+        while self._time.next <= end:
+            self._time.goes_to(self._time.next)
+            await self.settles()
+        self._time.goes_to(end)
+        await self.settles()
+
+
+@asynccontextmanager
+async def scene(*, history: float = 24.0, agents: Any = AGENTS, **sections: Any) -> AsyncIterator[Scene]:
+    """An exporter that has just been started beside a platform."""
+    usual: dict[str, dict[str, Any]] = {
+        "api": {"requests_per_minute": 120, "page_size": 200},
+        "polling": {"interval": "60s", "backfill": "all"},
+    }
+    sections = {name: usual.get(name, {}) | sections.get(name, {}) for name in usual | sections}
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        async with platform(*agents, history=history) as made:
+            time = Time(made.clock)
+            settings = made.settings(**sections)
+            config = load(written(Path(folder), settings), os.environ, state_path="unpod-exporter.db")
+            quiet = Silent()
+            clock = service.Clock(now=time, elapsed=time, sleep=time.sleep)
+            web = service.Web(listen=(Address("127.0.0.1", 0),))
+            async with serving(config, web, quiet, quiet, clock) as (exporter, bound):
+                yield Scene(made, exporter, f"http://{bound[0]}", time)
+
+
+@asynccontextmanager
+async def well(**more: Any) -> AsyncIterator[Scene]:
+    """Everything has been read, and an hour has passed."""
+    async with scene(**more) as played:
+        await played.settles()
+        await played.passes(MINUTE * 5)
+        await played.passes(17.0)
+        yield played
+
+
+@asynccontextmanager
+async def bad_token() -> AsyncIterator[Scene]:
+    """The token was revoked a quarter of an hour ago."""
+    async with well() as played:
+        played.made.fails("unauthorized", endpoint=None)
+        await played.passes(MINUTE * 14)
+        yield played
+
+
+@asynccontextmanager
+async def no_access() -> AsyncIterator[Scene]:
+    """One agent lives in a space that the token's user may not see."""
+    async with well() as played:
+        played.made.fails("no_access", agent=COLLECTIONS)
+        await played.passes(MINUTE * 7)
+        yield played
+
+
+@asynccontextmanager
+async def platform_down() -> AsyncIterator[Scene]:
+    """The platform has gone away."""
+    async with well() as played:
+        played.made.fails("close", endpoint=None)
+        await played.passes(MINUTE * 18)
+        yield played
+
+
+@asynccontextmanager
+async def rate_limited() -> AsyncIterator[Scene]:
+    """The platform has just said to one agent that there were too many requests, and lets all of them wait."""
+    async with well() as played:
+        played.made.fails("rate_limited", agent=SALES, retry_after=90.0)
+        fleet = played.exporter.fleet
+        due = fleet.due(SALES)
+        assert due is not None
+        await played.passes(due - played.exporter.overview.now() + 1.0)
+        yield played
+
+
+@asynccontextmanager
+async def unreadable() -> AsyncIterator[Scene]:
+    """The platform cannot deliver three tasks of an agent, and has no agent of another name."""
+    async with scene() as played:
+        for document in played.made.world.tasks(SUPPORT, page_size=0).documents[40:43]:
+            one = json.loads(document)["task_id"]
+            played.made.world.poison(SUPPORT, one)
+        await played.settles()
+        await played.passes(MINUTE * 3)
+        yield played
+
+
+@asynccontextmanager
+async def first_reading() -> AsyncIterator[Scene]:
+    """Two histories are long, and are being read for the first time."""
+    async with scene(history=96.0, api={"page_size": 50, "max_concurrent_requests": 8}) as played:
+        for agent, page in ((SALES, 24), (COLLECTIONS, 9)):
+            played.made.fails("black_hole", agent=agent, page=page, times=1)
+        trackers = played.exporter.fleet.trackers
+
+        def has_come_so_far() -> bool:
+            stopped = not any(fault.times for fault in played.made.faults.active)
+            return stopped and sum(tracker.last is None for tracker in trackers.values()) == 2
+
+        await played.settles(has_come_so_far)
+        yield played
+
+
+SCENES: dict[str, Callable[[], AbstractAsyncContextManager[Scene]]] = {
+    "fine": well,
+    "bad-token": bad_token,
+    "no-access": no_access,
+    "platform-down": platform_down,
+    "rate-limited": rate_limited,
+    "unreadable-tasks": unreadable,
+    "first-reading": first_reading,
+}
+"""By the names of their pictures."""

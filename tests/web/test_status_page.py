@@ -1,0 +1,241 @@
+"""The status page as HTML: what it says, in which order, and that whatever it is given stays text."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp.test_utils import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.unpod.errors import REASONS
+from exporter.web.advice import PROBLEMS
+from exporter.web.pages import Requests, State, Status
+from exporter.web.status import Look, render
+from exporter.web.words import UNKNOWN
+from tests.web.html import Page
+from tests.web.made import LINKS, NOW, UNAUTHORIZED, failing, fine, reading, status, waiting
+
+
+def page_of(shown: Status, **look: object) -> Page:
+    return Page(render(shown, LINKS, Look(**look)))
+
+
+def test_it_says_at_once_whether_all_is_well_in_words_and_in_the_title() -> None:
+    page = page_of(status(failing(), fine()))
+    assert "1 of 2 agents is failing" in page.words
+    assert page.title == "1 of 2 agents is failing · Unpod exporter"
+
+
+def test_each_agent_has_a_row_the_worst_first() -> None:
+    page = page_of(status(fine("b", name="Bea"), waiting(), reading(), fine("a", unreadable=2), failing()))
+    assert page.rows == [
+        ["Agent", "State", "Numbers from", "Tasks", "Calls", "Next poll"],
+        ["support", "failing The platform refuses the API token", "13 min ago", "1,234,567", "890", "in 4 min"],
+        ["a", "incomplete", "12 s ago", "1,234,567", "890", "in 48 s"],
+        ["new", "first reading 38 %", UNKNOWN, UNKNOWN, UNKNOWN, "under way"],
+        ["idle", "waiting", "5 min ago", UNKNOWN, UNKNOWN, UNKNOWN],
+        ["b Bea", "fine", "12 s ago", "1,234,567", "890", "in 48 s"],
+    ]
+
+
+def test_a_problem_is_told_once_with_all_that_have_it_why_and_what_to_do() -> None:
+    words = page_of(status(failing("a"), failing("b", failing_since=NOW - 60), fine("c"))).words
+    card = words[words.index("What is wrong") : words.index("Agents Agents, the worst first")]
+    assert card.count("The platform refuses the API token 2 agents a b") == 1
+    assert "What to do Get a valid token from the platform and put it where api.token_file" in card
+    assert "Failing for 12 min · Next poll in 4 min : looks whether somebody has mended it" in card
+    assert card.count(UNAUTHORIZED) == 1
+    assert " c " not in card
+
+
+def test_the_problem_with_most_agents_comes_first_and_warnings_last() -> None:
+    shown = status(
+        fine("w", unreadable=1), failing("a", "timeout"), failing("b", "no_access"), failing("c", "no_access")
+    )
+    words = page_of(shown).words
+    titles = [PROBLEMS[word].title for word in ("no_access", "timeout")] + ["Some tasks cannot be delivered"]
+    places = [words.index(title) for title in titles]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("reason", [*REASONS, "state"])
+def test_there_is_a_remedy_for_each_reason_why_a_poll_can_fail(reason: str) -> None:
+    assert PROBLEMS[reason].title in page_of(status(failing(problem=reason))).words
+
+
+def test_a_reason_that_is_not_foreseen_is_told_like_a_defect() -> None:
+    assert PROBLEMS["internal"].title in page_of(status(failing(problem="gremlins"))).words
+
+
+def test_many_agents_with_one_problem_are_counted_and_some_are_named() -> None:
+    page = page_of(status(*(failing(f"agent-{number:04d}") for number in range(1000))))
+    assert "The platform refuses the API token 1,000 agents agent-0000 agent-0001" in page.words
+    assert "and 988 more" in page.words
+    assert "?show=failing#agents" in page.links
+
+
+def test_when_all_is_well_nothing_is_said_to_be_wrong() -> None:
+    assert "What is wrong" not in page_of(status(fine(), reading(), waiting())).words
+
+
+def test_a_first_reading_shows_how_far_it_is_and_how_long_it_will_take() -> None:
+    page = page_of(status(reading(), reading("unknown", 0.0, history_left=None)))
+    first, second = page.attributes("progress")
+    assert (first["max"], float(first["value"] or ""), first["aria-label"]) == ("100", 38.6, "History of new read")
+    assert float(second["value"] or "x") == 0.0
+    assert "new 38 % about 1 min left" in page.words
+
+
+@pytest.mark.parametrize(
+    ("agents", "changes", "said"),
+    [
+        ((fine(),), {}, "Agents cannot be discovered"),
+        ((fine(),), {"discovers": False}, "The names of the agents cannot be read"),
+        ((), {}, "Agents cannot be discovered"),
+        ((failing("a"), fine("b")), {}, "Agents cannot be discovered"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_told(agents: tuple[object, ...], changes: dict[str, object], said: str) -> None:
+    words = page_of(status(*agents, notice="The list of agents could not be read: HTTP 403", **changes)).words
+    assert said in words
+    assert "The list of agents could not be read: HTTP 403" in words
+
+
+def test_where_nothing_can_be_read_the_list_is_not_told_as_well() -> None:
+    words = page_of(status(failing(), notice="The list of agents could not be read: HTTP 401")).words
+    assert "discovered" not in words
+
+
+def test_it_shows_how_much_is_asked_of_the_platform() -> None:
+    page = page_of(status(fine()))
+    (meter,) = page.attributes("meter")
+    assert (meter["min"], meter["max"], meter["value"]) == ("0", "60", "12")
+    assert "12 of 60 in the last minute No pause is asked for" in page.words
+
+
+def test_a_pause_that_the_platform_asks_for_is_told_and_no_poll_is_promised_before_its_end() -> None:
+    words = page_of(status(fine(), requests=Requests(begun=3, per_minute=60, paused=300.0))).words
+    assert "The platform asks for a pause: no request for 5 min." in words
+    assert "Next poll in 5 min sales reads what can have changed" in words
+
+
+def test_it_shows_where_the_state_is_and_since_when() -> None:
+    assert "4.2 MiB in unpod-exporter.db begun 3 d ago" in page_of(status(fine())).words
+    assert "in memory lost when the exporter ends" in page_of(status(state=State(path=None, created=NOW))).words
+    bad = State(path="x.db", created=NOW, trouble="the disk is full")
+    assert "the disk is full" in page_of(status(state=bad)).words
+
+
+def test_it_says_which_version_polls_what_since_when() -> None:
+    assert "1.2.3 running for 2 h, polling https://unpod.example" in page_of(status()).words
+
+
+def test_without_agents_it_says_so() -> None:
+    words = page_of(status()).words
+    assert "Looking for agents" in words
+    assert "No agents are known yet." in words
+
+
+class TestManyAgents:
+    EVERYBODY = status(*(fine(f"agent-{number:03d}", name=f"Number {number}") for number in range(250)), failing("zoe"))
+
+    def test_a_page_holds_a_hundred_and_leads_to_the_others(self) -> None:
+        first, last = page_of(self.EVERYBODY), page_of(self.EVERYBODY, page=3)
+        assert (len(first.rows), len(last.rows)) == (101, 52)
+        assert first.rows[1][0] == "zoe"
+        assert "Page 1 of 3, 251 agents" in first.words
+        assert "?find=&show=&page=2#agents" in first.links
+        assert not [link for link in first.links if "page=0" in link]
+        assert "?find=&show=&page=2#agents" in last.links
+        assert not [link for link in last.links if "page=4" in link]
+
+    def test_a_page_past_the_end_is_the_last_one(self) -> None:
+        assert page_of(self.EVERYBODY, page=99).rows == page_of(self.EVERYBODY, page=3).rows
+
+    @pytest.mark.parametrize("find", ["AGENT-007", "ber 7"])
+    def test_agents_are_found_by_handle_and_by_name(self, find: str) -> None:
+        page = page_of(self.EVERYBODY, find=find)
+        assert "agent-007 Number 7" in [row[0] for row in page.rows]
+        assert all("7" in row[0] for row in page.rows[1:])
+
+    def test_those_that_are_in_one_state_can_be_shown_alone(self) -> None:
+        page = page_of(self.EVERYBODY, show="failing")
+        assert [row[0] for row in page.rows[1:]] == ["zoe"]
+        assert "all 251 failing 1 fine 250" in page.words
+
+    def test_where_none_is_found_it_says_so(self) -> None:
+        assert "No agent is like that." in page_of(self.EVERYBODY, find="nobody").words
+
+    def test_few_agents_need_no_search(self) -> None:
+        assert not page_of(status(fine())).attributes("form")
+
+
+@given(st.dictionaries(st.sampled_from(["find", "show", "page"]), st.text()))
+def test_no_query_is_too_odd(query: dict[str, str]) -> None:
+    page = Page(render(status(fine(), failing()), LINKS, Look.of(query)))
+    assert "1 of 2 agents is failing" in page.words
+
+
+@pytest.mark.parametrize(
+    ("query", "look"),
+    [
+        ({"find": " a ", "show": "failing", "page": "2"}, Look(find="a", show="failing", page=2)),
+        ({"show": "nonsense", "page": "-1"}, Look()),
+        ({"page": "0"}, Look()),
+        ({"page": "1" * 5000}, Look()),
+        ({"page": "٣"}, Look()),
+    ],
+)
+def test_nonsense_in_a_query_is_passed_over(query: dict[str, str], look: Look) -> None:
+    assert Look.of(query) == look
+
+
+ODD = "<script>alert(1)</script>\"'& {{ 7 * 7 }} `code`"
+
+
+def test_whatever_comes_from_elsewhere_stays_text() -> None:
+    agents = (
+        failing(ODD, name=ODD, last_error=ODD),
+        reading(ODD + "2"),
+        *(fine(f"{ODD}{number}") for number in range(3, 30)),
+    )
+    shown = status(*agents, version=ODD, notice=ODD, platform=ODD, state=State(path=ODD, created=NOW, trouble=ODD))
+    plain = page_of(status(failing(), reading(), *(fine(f"a{number}") for number in range(27)), notice="x"))
+    page = page_of(shown, find=ODD[:3])
+    assert len(page.attributes("script")) == len(plain.attributes("script")) == 1
+    assert page.words.count(ODD) >= 8
+    assert [row[0] for row in page.rows[1:2]] == [f"{ODD} {ODD}"]
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_text_breaks_out(handle: str, name: str, error: str) -> None:
+    page = page_of(status(failing(handle, name=name, last_error=error)))
+    plain = page_of(status(failing("handle", name=name and "name", last_error=error and "error")))
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
+
+
+class TestServed:
+    @pytest.fixture
+    async def page(self, client: TestClient) -> Page:
+        return Page(await (await client.get("/")).text())
+
+    async def test_its_links_lead_somewhere(self, page: Page, client: TestClient) -> None:
+        ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+        assert len(page.links) > 8
+        for link in page.links:
+            path, _, anchor = link.partition("#")
+            assert (await client.get(f"/{path}")).status == 200
+            assert not anchor or anchor in ids
+
+    def test_nothing_comes_from_elsewhere_and_nothing_is_styled_or_run_in_place(self, page: Page) -> None:
+        assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "base")]
+        (icon,) = page.attributes("link")
+        assert (icon["rel"], (icon["href"] or "")[:5]) == ("icon", "data:")
+        in_place = {"style", "src", "srcset", "action"}
+        assert not [
+            name for _, attributes in page.tags for name in attributes if name in in_place or name.startswith("on")
+        ]
+
+    def test_without_a_script_the_browser_is_told_to_look_again(self, page: Page) -> None:
+        (refresh,) = [one for one in page.attributes("meta") if "http-equiv" in one]
+        assert (refresh["http-equiv"], refresh["content"]) == ("refresh", "15")
