@@ -121,3 +121,11 @@ BREAKINGS: Final[Mapping[str, Breaking]] = {
     "huge": _huge,
 }
 """Faults that break the transfer."""
+
+
+async def broken(request: web.Request, body: bytes, fault: Fault, closing: asyncio.Event) -> web.StreamResponse:
+    """The answer, broken on the way as the fault says; a client that gives up meanwhile is none of our failures."""
+    try:
+        return await BREAKINGS[fault.kind](request, body, fault, closing)
+    except ConnectionError:
+        return web.Response()

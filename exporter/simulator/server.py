@@ -154,7 +154,7 @@ class Platform:
         if handle is not None and self._on_served is not None and (not kind or kind in STILL_DATA):
             self._on_served(handle, envelope.ids, self._world.now)
         if fault is not None and kind in sending.BREAKINGS:
-            return await sending.BREAKINGS[kind](request, body, fault, self._closing)
+            return await sending.broken(request, body, fault, self._closing)
         accepted = "gzip" in request.headers.get("Accept-Encoding", "")
         return sending.whole(Answer(body=body), compress=self._gzip and accepted)
 

@@ -111,6 +111,19 @@ async def test_a_slow_drip_arrives_whole_in_many_pieces(visitor: Any) -> None:
     assert (await visitor.under("slow_drip", piece=2000, pause=0.0005)).body == whole
 
 
+async def test_a_client_that_leaves_a_slow_drip_leaves_no_complaint(
+    visitor: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor.faults.add(Fault(kind="slow_drip", piece=1, pause=0.001))
+    with pytest.raises(TimeoutError):
+        await visitor.ask("/api/v2/platform/agents/small/tasks/", timeout=aiohttp.ClientTimeout(total=0.1))
+    visitor.faults.clear()
+    # The server answers again, and by then has noticed.
+    for _ in range(20):
+        await visitor.tasks(QUERY)
+    assert caplog.records == []
+
+
 @observes("truncated")
 @pytest.mark.parametrize("cut", ["plain", "chunked"])
 async def test_a_truncated_transfer_ends_early(visitor: Any, cut: str) -> None:
