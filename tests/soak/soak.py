@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.simulator.truth import Created
 from tests.service.running import LEGACY, SALES, SUPPORT, Platform, Process, counts_of, kept, samples, started, written
-from tests.service.test_killing import GRACE, SETTLING, numbers_of
+from tests.service.test_killing import GRACE, numbers_of
 from tests.soak import process
 from tests.truth.oracle import Key, Oracle, Timeline
 
@@ -64,6 +64,8 @@ FAILING: Final = (
 )
 """Faults that leave no data."""
 STUMBLING: Final = (*FAILING, "slow_drip", "nan", "control_characters", "lone_surrogate", "bad_utf8", "duplicate_tasks")
+SETTLING: Final = 1200.0
+"""Seconds; longer than anything here takes to change again, so that every change is seen at the moment after it."""
 _STEP: Final = (30.0, 90.0)
 """Seconds from one moment to the next."""
 _PAGES: Final = ("/", "/api/agents", "/metrics", "/-/ready", "/-/healthy")
@@ -119,7 +121,7 @@ class Soak:
     def _settings(self) -> dict[str, object]:
         return self._made.settings(
             api={"timeout": "300ms", "max_response_bytes": "4MiB", "page_size": 50},
-            polling={"interval": "10s", "max_staleness": "15m"},
+            polling={"interval": "10s", "settling_time": "20m"},
         )
 
     def _waits(self, seconds: float) -> None:
