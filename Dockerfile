@@ -1,11 +1,16 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
-COPY exporter exporter
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
 # Without pip: what runs needs no installer.
 RUN python -m venv --without-pip /opt/unpod-exporter
-RUN pip --python /opt/unpod-exporter/bin/python install --no-cache-dir --no-index --find-links /wheels unpod-exporter
+COPY requirements.lock ./
+RUN pip --python /opt/unpod-exporter/bin/python install --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY exporter exporter
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN pip --python /opt/unpod-exporter/bin/python install --no-cache-dir --no-index --no-deps --find-links /wheels unpod-exporter
+# What is inside, for scanners.
+RUN pip install --no-cache-dir cyclonedx-bom==7.5.0
+RUN cyclonedx-py environment --output-reproducible --output-file /opt/unpod-exporter/sbom.cdx.json /opt/unpod-exporter/bin/python
 
 FROM python:3.13-slim
 COPY --from=build /opt/unpod-exporter /opt/unpod-exporter

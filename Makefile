@@ -11,11 +11,14 @@ PYTEST_FLAGS ?= -n auto
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
+# `make lock UPGRADE=--upgrade` takes the newest versions; without it those stay that still fit.
+UPGRADE ?=
+
 DEBIAN_TOOLS := curl prometheus prometheus-alertmanager kubernetes-client systemd
 TOOLS := curl prometheus promtool amtool kubectl systemd-analyze systemd-socket-activate
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools install lint types format docs clean
+.PHONY: help demo test tools install lint types format docs lock audit clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -71,6 +74,13 @@ format: $(STAMP) ## the code as ruff wants it
 
 docs: $(STAMP) ## docs/metrics.md from the catalog of metrics
 	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
+
+lock: $(STAMP) ## requirements.lock: the versions and hashes of what the container image holds
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--output-file requirements.lock $(UPGRADE) pyproject.toml
+
+audit: $(STAMP) ## known vulnerabilities of what is in requirements.lock; asks a service on the network
+	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip
 
 clean: ## away with everything that was made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

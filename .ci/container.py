@@ -214,6 +214,16 @@ def confined(container: Container, command: list[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-eu", "-c", READ_ONLY, "sh", str(volume), *command]
 
 
+def read_sbom(container: Container) -> None:
+    """Each package of the image stands in it with its version."""
+    found = json.loads(container.inside("/opt/unpod-exporter/sbom.cdx.json").read_text())["components"]
+    listed = {part["name"].lower().replace("_", "-") for part in found}
+    locked = set(re.findall(r"^([\w.-]+)==[^\s;]+ \\", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    if missing := {"unpod-exporter", *locked} - listed:
+        sys.exit(f"the list of what is inside lacks {', '.join(sorted(missing))}")
+    print(f"the list of what is inside names {len(listed)} packages")
+
+
 def smoke(container: Container) -> None:
     entrypoint, command = container.command["entrypoint"], container.command["cmd"]
     print(container.must(*entrypoint, "--version").strip())
@@ -266,6 +276,7 @@ def main() -> None:
     try:
         container = Container(root)
         container.build((ROOT / "Dockerfile").read_text())
+        read_sbom(container)
         smoke(container)
     finally:
         shutil.rmtree(root, ignore_errors=True)
