@@ -15,6 +15,7 @@ import msgspec
 
 from exporter.unpod.errors import BadResponse, ConnectionFailed, RateLimited, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page
+from exporter.unpod.urgency import Urgency
 
 _POISONED: Final = 500
 """The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
@@ -27,8 +28,11 @@ _FAR: Final = 1_000_000_000
 class Source(Protocol):
     """Where pages come from. Raises ``UnpodError``."""
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         """One page of an agent's tasks, newest first."""
+
+    def has_time(self) -> bool:
+        """Whether a request could begin now that makes nobody wait."""
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -50,17 +54,28 @@ class Slice(msgspec.Struct, frozen=True):
 
 class Pages:
     """The pages of one agent during one poll. ``unreadable`` are the places that are known to be; they are tried again
-    where ``retry`` is set."""
+    where ``retry`` is set. ``urgency`` is that of all its requests."""
 
-    def __init__(self, source: Source, agent: str, unreadable: Collection[int] = (), *, retry: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        agent: str,
+        unreadable: Collection[int] = (),
+        *,
+        retry: bool = False,
+        urgency: Urgency = Urgency.FRESH,
+    ) -> None:
         self._source = source
         self._agent = agent
+        self._urgency = urgency
         self._avoided: frozenset[int] = frozenset() if retry else frozenset(unreadable)
         self.unreadable = set(unreadable)
         self.total: int | None = None
         """The API's own ``count``, as last told."""
         self._uncounted = 0
         self._answered = False
+        self.requests = 0
+        """How many have been made, well or badly."""
 
     @property
     def skipped(self) -> int:
@@ -132,8 +147,12 @@ class Pages:
         cost a long reading. A platform that is down is not asked more often for it."""
         for _ in range(_STUMBLES):
             try:
-                return await self._source.tasks(self._agent, page=number, page_size=size)
+                return await self._ask(number, size)
             except (Timeout, ConnectionFailed, RateLimited, ServerError) as error:
                 if not self._answered or error.status == _POISONED:
                     raise
-        return await self._source.tasks(self._agent, page=number, page_size=size)
+        return await self._ask(number, size)
+
+    async def _ask(self, number: int, size: int) -> Page:
+        self.requests += 1
+        return await self._source.tasks(self._agent, page=number, page_size=size, urgency=self._urgency)

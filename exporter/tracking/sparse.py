@@ -142,10 +142,10 @@ class Sweep:
         self.place = place
         """Where it goes on; below 0 it is done."""
 
-    async def slices(self, pages: int, target: int) -> AsyncIterator[Slice]:
-        """At most so many pages, down to the place ``target``. Raises ``UnpodError``."""
+    async def slices(self, pages: int, target: int, may_go_on: Callable[[], bool]) -> AsyncIterator[Slice]:
+        """At most so many pages, down to the place ``target``; each only where it may. Raises ``UnpodError``."""
         for _ in range(pages):
-            if self.place < 0 or self.place < target:
+            if self.place < 0 or self.place < target or not may_go_on():
                 return
             number = max(0, (self._pages.total or 0) - 1 - self.place) // self._page_size + 1
             parts = await self._pages.read(number, self._page_size)

@@ -26,9 +26,12 @@ from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageErro
 from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
+from exporter.unpod.urgency import Urgency
 
 _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
+_PUT_OFF: Final = 20
+"""Polls in a row that may end without a part of the sweep that is due, for want of time."""
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
 
@@ -70,6 +73,8 @@ class Tracker:
         self._last_poll: float | None = None
         self._ratio = 0.0
         self._identity: Agent | None = None
+        self._put_off = 0
+        """Polls in a row that had no time for the sweep that was due."""
 
     @property
     def last(self) -> Outcome | None:
@@ -234,7 +239,8 @@ class Tracker:
         entry = Entry(self.agent, self._storage, state, self._rules)
         read_from = None if self._rules.history is None else self._now() - self._rules.history
         await entry.limit(read_from)
-        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first)
+        urgency = Urgency.HISTORY if first else Urgency.FRESH
+        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first, urgency=urgency)
         if first:
             swept = await self._read_first(entry, pages, read_from)
         else:
@@ -294,10 +300,11 @@ class Tracker:
         if place is None or not (hurry or interval):
             return {"hurry": hurry}
         target = -1 if hurry else round(total * (1 - (now - begun) / interval))
-        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True)
+        urgency = Urgency.HISTORY if hurry else Urgency.SWEEP
+        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True, urgency=urgency)
         retrying.total = pages.total
         sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=read_from)
-        async for part in sweep.slices(_SWEPT_AT_ONCE, target):
+        async for part in sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or self._has_time()):
             await entry.take(part, self._now())
         pages.unreadable = retrying.unreadable
         done = sweep.place < 0
@@ -307,6 +314,14 @@ class Tracker:
             "hurry": hurry and not done,
             "missing": max(0, total - entry.known - pages.skipped) if done else book.missing,
         }
+
+    def _has_time(self) -> bool:
+        """Whether a page of a sweep may be read now: a poll must not wait for it, nor put it off for ever."""
+        if self._put_off < _PUT_OFF and not self._source.has_time():
+            self._put_off += 1
+            return False
+        self._put_off = 0
+        return True
 
     def _reading(
         self,

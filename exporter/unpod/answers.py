@@ -34,6 +34,11 @@ from exporter.unpod.vocabulary import AGENT_TYPE_WORDS
 
 LONGEST_PAUSE: Final = 86400.0
 """Seconds: no ``Retry-After`` holds longer. Quotas are told to be of a day at most."""
+LONGEST_RATION: Final = 3600.0
+"""Seconds: no ``X-RateLimit-Reset`` holds longer without being asked again."""
+_EPOCH: Final = 1e9
+"""From here on a reset is Unix seconds, below it seconds from now; a thousand times more is milliseconds."""
+_COUNT: Final = re.compile(r"[0-9]{1,15}")
 _SECONDS: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _MOST: Final = 2**53
 
@@ -47,6 +52,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Of a 200 alone; nobody needs the others."""
     retry_after: str | None = None
     location: str | None = None
+    quota: tuple[str | None, ...] = (None, None, None)
+    """``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``."""
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """How many requests the server still allows within how many seconds."""
+
+    remaining: int
+    seconds: float
 
 
 class AgentList(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +108,23 @@ def retry_after(told: str | None, now: float) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def quota(answer: Answer, now: float) -> Quota | None:
+    """What the server still allows, by its ``X-RateLimit-*``; None where it tells none, or nonsense.
+
+    Args:
+        answer: Any answer.
+        now: Unix seconds, to measure a reset from that is a moment.
+    """
+    limit, remaining, reset = (
+        int(told) if told is not None and _COUNT.fullmatch(told.strip()) else None for told in answer.quota
+    )
+    if remaining is None or reset is None or (limit is not None and remaining > limit):
+        return None
+    moment = reset / 1000 if reset >= 1000 * _EPOCH else float(reset)
+    seconds = moment - now if moment >= _EPOCH else moment
+    return Quota(remaining, min(seconds, LONGEST_RATION)) if seconds > 0 else None
 
 
 def _error(answer: Answer, code: int, now: float) -> UnpodError:

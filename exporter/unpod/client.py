@@ -6,23 +6,41 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
 
 from exporter.unpod import answers
 from exporter.unpod.answers import AgentList, Answer
-from exporter.unpod.errors import BadRequest, RateLimited, UnpodError
+from exporter.unpod.errors import BadRequest, Forbidden, NoAccess, NotFound, RateLimited, Unauthorized, UnpodError
 from exporter.unpod.facts import Page
-from exporter.unpod.pacing import Pace
+from exporter.unpod.pacing import Pace, Turns
+from exporter.unpod.refusals import Refusals
 from exporter.unpod.settings import Settings
 from exporter.unpod.tokens import FileToken, StaticToken, Token
 from exporter.unpod.transport import Received, Transport
+from exporter.unpod.urgency import Urgency
 
-__all__ = ["AgentList", "Client", "FileToken", "Observer", "Page", "Settings", "StaticToken", "Token", "Usage"]
+__all__ = [
+    "AgentList",
+    "Client",
+    "FileToken",
+    "Observer",
+    "Page",
+    "Settings",
+    "StaticToken",
+    "Token",
+    "Urgency",
+    "Usage",
+]
+
+T = TypeVar("T")
 
 DEFAULT_PAUSE: Final = 10.0
-"""Seconds without requests after a 429 that names no time."""
+"""Seconds without requests after a 429 that names no time; doubled with each that follows."""
+LONGEST_DEFAULT_PAUSE: Final = 300.0
+_LIST: Final = ""
+"""Who asks for the list of agents; no agent has this handle."""
 _NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -88,8 +106,15 @@ class Client:
         self._monotonic = monotonic
         self._transport = Transport(settings)
         self._per_minute = settings.requests_per_minute
-        self._pace = Pace(settings.requests_per_minute, monotonic=monotonic, sleep=sleep)
-        self._slots = asyncio.Semaphore(settings.max_concurrent_requests)
+        self._turns = Turns(
+            Pace(settings.requests_per_minute),
+            settings.max_concurrent_requests,
+            monotonic=monotonic,
+            sleep=sleep,
+        )
+        self._refusals = Refusals()
+        self._pauses = 0
+        """Answers in a row that were 429 and named no time."""
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -102,15 +127,20 @@ class Client:
 
     def usage(self) -> Usage:
         """How much of what is allowed is used now."""
-        return Usage(begun=self._pace.begun, per_minute=self._per_minute, paused=self._pace.paused)
+        return Usage(begun=self._turns.begun, per_minute=self._per_minute, paused=self._turns.paused)
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    def has_time(self) -> bool:
+        """Whether a request could begin now that makes nobody wait, with requests to spare for what comes next."""
+        return self._turns.has_time()
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency = Urgency.FRESH) -> Page:
         """One page of an agent's tasks, newest first, checked against its own ``count``.
 
         Args:
             agent: The handle, whatever characters it has.
             page: From 1.
             page_size: From 1; a server that ignores paging answers with more (``Page.whole``).
+            urgency: Whom it lets go first.
 
         Raises:
             UnpodError: There is no such page to be had; its class says why.
@@ -120,12 +150,11 @@ class Client:
             raise ValueError("page and page_size count from 1")
         if not agent:
             raise BadRequest("an agent without a handle has no tasks to ask for")
-        answer = await self._ask("tasks", agent, {"page": str(page), "page_size": str(page_size)})
-        try:
+
+        def read(answer: Answer) -> Page:
             return answers.page(answer, number=page, size=page_size, now=self._clock())
-        except RateLimited as error:
-            self._hold(error)
-            raise
+
+        return await self._ask(agent, {"page": str(page), "page_size": str(page_size)}, urgency, read)
 
     async def agents(self) -> AgentList:
         """The published agents that the token can see.
@@ -133,32 +162,74 @@ class Client:
         Raises:
             UnpodError: There is no list to be had; its class says why.
         """
-        answer = await self._ask("agents", None, _NO_QUERY)
-        try:
+
+        def read(answer: Answer) -> AgentList:
             return answers.agents(answer, now=self._clock())
-        except RateLimited as error:
-            self._hold(error)
+
+        return await self._ask(_LIST, _NO_QUERY, Urgency.FRESH, read)
+
+    async def _ask(self, who: str, query: Mapping[str, str], urgency: Urgency, read: Callable[[Answer], T]) -> T:
+        """What ``read`` makes of the answer to one request, in its turn."""
+        self._refusals.check(who, self._token.value(), self._monotonic())
+        async with self._turns.turn(who, urgency) as held:
+            self._observer.waited(held)
+            token = self._usable(who)
+            answer = await self._observed(who, query, token)
+            self._obey(answer)
+            return self._judged(who, token, answer, read)
+
+    def _usable(self, who: str) -> str:
+        """The token, unless it became pointless while its turn was awaited."""
+        try:
+            token = self._token.value()
+            self._refusals.asks(who, token, self._monotonic())
+        except Unauthorized:
+            self._turns.give_back()
             raise
+        return token
 
-    def _hold(self, error: RateLimited) -> None:
-        """Lets no request begin for as long as the server says: "too many" is said to the account, not to an agent."""
-        self._pace.pause(DEFAULT_PAUSE if error.retry_after is None else error.retry_after)
-
-    async def _ask(self, endpoint: str, agent: str | None, query: Mapping[str, str]) -> Answer:
-        async with self._slots:
-            wished = self._monotonic()
-            await self._pace.turn()
-            self._observer.waited(self._monotonic() - wished)
-            return await self._observed(endpoint, agent, query)
-
-    async def _observed(self, endpoint: str, agent: str | None, query: Mapping[str, str]) -> Answer:
-        token = self._token.value()
+    async def _observed(self, who: str, query: Mapping[str, str], token: str) -> Answer:
+        endpoint = "agents" if who == _LIST else "tasks"
         began = self._monotonic()
         received = Received()
         try:
-            answer = await self._transport.get(agent, query, token, received)
+            answer = await self._transport.get(None if who == _LIST else who, query, token, received)
         except UnpodError as error:
             self._observer.request(endpoint, error.reason, self._monotonic() - began, received.bytes)
             raise
         self._observer.request(endpoint, str(answer.status), self._monotonic() - began, received.bytes)
         return answer
+
+    def _obey(self, answer: Answer) -> None:
+        """Keeps to the quota that an answer tells: it is that of the account, not of an agent."""
+        quota = answers.quota(answer, self._clock())
+        if quota is not None:
+            self._turns.ration(quota.remaining, quota.seconds)
+
+    def _judged(self, who: str, token: str, answer: Answer, read: Callable[[Answer], T]) -> T:
+        """What ``read`` makes of an answer; what it tells of the account holds for all requests."""
+        try:
+            facts = read(answer)
+        except Unauthorized as error:
+            self._refusals.refused(who, token, str(error), self._monotonic())
+            raise
+        except RateLimited as error:
+            self._hold(error)
+            raise
+        except (Forbidden, NotFound, NoAccess, BadRequest):
+            self._accepted(who, token)
+            raise
+        self._accepted(who, token)
+        return facts
+
+    def _accepted(self, who: str, token: str) -> None:
+        self._pauses = 0
+        self._refusals.accepted(who, token)
+
+    def _hold(self, error: RateLimited) -> None:
+        """Lets no request begin for as long as the server says, or ever longer where it does not say."""
+        if error.retry_after is not None:
+            self._turns.pause(error.retry_after)
+            return
+        self._turns.pause(min(DEFAULT_PAUSE * 2.0 ** min(self._pauses, 30), LONGEST_DEFAULT_PAUSE))
+        self._pauses += 1

@@ -1,68 +1,278 @@
-"""When the next request may go: politeness towards a server that has little to spare."""
+"""Whose turn it is to ask: politeness towards a server that has little to spare, fairness among those who ask of it.
+
+All requests of an account wait at one door. It opens when the pace allows another request and a slot is free, and lets
+in whoever has waited longest in the lane whose turn it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final
 
+from exporter.unpod.urgency import Urgency
+
 MINUTE: Final = 60.0
+SLOW: Final = 10.0
+"""Seconds of a request from which on it, and the next one of the same agent, counts as slow."""
+PATIENCE: Final[Mapping[Urgency, int]] = MappingProxyType({Urgency.FRESH: 0, Urgency.HISTORY: 1, Urgency.SWEEP: 9})
+"""How many turns of more urgent lanes one lets pass while it waits. First readings alternate with fresh data, and
+sweeps have every tenth turn where nothing is left for them."""
+_NEVER: Final = float("-inf")
 
 
 class Pace:
     """Lets at most ``per_minute`` requests begin within any 60 seconds, a tenth of them at once at most.
 
-    It is the virtual schedule of a leaky bucket: ``burst`` requests at once, then one every ``interval``, with
-    ``burst + 60 / interval - 1 = per_minute``. Waiting requests go in the order in which they came; only the first of
-    them looks at the clock, so that a pause holds back all of them and none of them slips through behind it.
+    It is the virtual schedule of a leaky bucket: ``burst`` requests at once, then one every ``interval``. Where the
+    burst is more than one, a minute sees one request less than allowed, so that it sees no more of them at the other
+    end of a network that holds some up.
+
+    Times are seconds of a clock that never jumps.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        if per_minute < 1:
+            raise ValueError("requests per minute must be 1 or more")
+        burst = max(1, per_minute // 10)
+        self.interval: Final = MINUTE / (per_minute - burst if burst > 1 else per_minute)
+        """Seconds between two requests in the long run."""
+        self._credit = (burst - 1) * self.interval
+        self._next = _NEVER
+        """When the bucket is empty again: a request may begin up to the credit before it."""
+        self._paused_until = _NEVER
+        self._last = _NEVER
+        self._ration = 0.0
+        self._rationed_until = _NEVER
+        self._begun: deque[float] = deque()
+        """When the requests of the last 60 seconds began: never more of them than the pace lets begin."""
+
+    def begun(self, now: float) -> int:
+        """How many requests began within the last 60 seconds."""
+        while self._begun and self._begun[0] <= now - MINUTE:
+            self._begun.popleft()
+        return len(self._begun)
+
+    def paused(self, now: float) -> float:
+        """For how many seconds no request may begin, since the server has said so; 0: there is no pause."""
+        return max(0.0, self._paused_until - now)
+
+    def earliest(self) -> float:
+        """When the next request may begin."""
+        rationed = self._last + self._ration
+        return max(self._next - self._credit, self._paused_until, min(rationed, self._rationed_until))
+
+    def has_spare(self, now: float) -> bool:
+        """Whether a request could begin now and leave half of the burst to others."""
+        return now >= max(self.earliest(), self._next - self._credit / 2)
+
+    def begin(self, now: float) -> None:
+        """A request begins."""
+        self._next = max(self._next, now) + self.interval
+        self._last = now
+        self._begun.append(now)
+        self.begun(now)
+
+    def give_back(self) -> None:
+        """A request that was to begin did not."""
+        self._next -= self.interval
+        if self._begun:
+            self._begun.pop()
+
+    def pause(self, until: float) -> None:
+        """Lets no request begin before."""
+        self._paused_until = max(self._paused_until, until)
+
+    def ration(self, remaining: int, now: float, until: float) -> None:
+        """Spreads the requests that the server still allows over the time until it allows more."""
+        if remaining <= 0:
+            self.pause(until)
+        else:
+            self._ration, self._rationed_until = (until - now) / remaining, until
+
+
+class Ticket:
+    """One request that waits for its turn, or has it."""
+
+    __slots__ = ("admitted", "agent", "called", "held", "since", "urgency")
+
+    def __init__(self, agent: str, urgency: Urgency, since: float) -> None:
+        self.agent = agent
+        self.urgency = urgency
+        self.since = since
+        """When it came; once it is admitted, when it was."""
+        self.admitted = False
+        self.held = 0.0
+        """Seconds for which nothing but the pace held it back."""
+        self.called = asyncio.Event()
+
+
+class Lanes:
+    """Those who wait, in the order in which they came, in a lane for each urgency."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Urgency, dict[Ticket, None]] = {urgency: {} for urgency in Urgency}
+        self._passed = dict.fromkeys(Urgency, 0)
+        """Turns of more urgent lanes that each has let pass."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    def add(self, ticket: Ticket) -> None:
+        self._lanes[ticket.urgency][ticket] = None
+
+    def discard(self, ticket: Ticket) -> None:
+        lane = self._lanes[ticket.urgency]
+        lane.pop(ticket, None)
+        if not lane:
+            self._passed[ticket.urgency] = 0
+
+    def next(self, fits: Callable[[Ticket], bool]) -> Ticket | None:
+        """Whose turn it is among those who fit; None: nobody's."""
+        first = {
+            urgency: ticket
+            for urgency, lane in self._lanes.items()
+            if (ticket := next(filter(fits, lane), None)) is not None
+        }
+        if not first:
+            return None
+        overdue = [urgency for urgency in first if self._passed[urgency] >= PATIENCE[urgency]]
+        return first[max(overdue, default=min(first))]
+
+    def take(self, ticket: Ticket) -> None:
+        """Its turn has come."""
+        for urgency, lane in self._lanes.items():
+            self._passed[urgency] += bool(lane) and urgency > ticket.urgency
+        self._passed[ticket.urgency] = 0
+        self.discard(ticket)
+
+
+class Turns:
+    """Lets requests begin one by one, no faster than ``pace`` and no more than ``slots`` at once.
+
+    A request that takes long keeps its slot from all others. So those of agents that were slow of late never have the
+    last slot, as long as there are agents that answer quickly.
     """
 
     def __init__(
         self,
-        per_minute: int,
+        pace: Pace,
+        slots: int,
         *,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if per_minute < 1:
-            raise ValueError("requests per minute must be 1 or more")
-        burst = max(1, per_minute // 10)
-        self._interval = MINUTE / (per_minute - burst + 1)
-        self._credit = (burst - 1) * self._interval
+        self._pace = pace
+        self._slots = slots
         self._monotonic = monotonic
         self._sleep = sleep
-        self._next = float("-inf")
-        """When the bucket is empty again: a request may begin up to the credit before it."""
-        self._paused_until = float("-inf")
-        self._first = asyncio.Lock()
-        self._begun: deque[float] = deque()
-        """When the requests of the last 60 seconds began: never more of them than the pace lets begin."""
+        self._lanes = Lanes()
+        self._under_way: set[Ticket] = set()
+        self._slow: set[str] = set()
+        self._quick: set[str] = set()
+        self._is_kept = False
+        """Somebody stands at the door and waits for the pace, to let in whose turn it is by then."""
+        self._moved = _NEVER
+        """When a request began or ended last."""
+
+    @asynccontextmanager
+    async def turn(self, agent: str, urgency: Urgency) -> AsyncIterator[float]:
+        """Within it is the turn of a request; gives for how many seconds nothing but the pace held it back."""
+        ticket = Ticket(agent, urgency, self._monotonic())
+        await self._admitted(ticket)
+        try:
+            yield ticket.held
+        finally:
+            self._leave(ticket)
 
     @property
     def begun(self) -> int:
         """How many requests began within the last 60 seconds."""
-        self._forget(self._monotonic() - MINUTE)
-        return len(self._begun)
+        return self._pace.begun(self._monotonic())
 
     @property
     def paused(self) -> float:
-        """For how many seconds from now no request may begin, since ``pause`` said so; 0: there is no pause."""
-        return max(0.0, self._paused_until - self._monotonic())
+        """For how many seconds from now no request may begin, since the server has said so; 0: they may."""
+        return self._pace.paused(self._monotonic())
 
-    async def turn(self) -> None:
-        """Returns when a request may begin, which it is taken to do."""
-        async with self._first:
-            while (now := self._monotonic()) < (begin := max(self._next - self._credit, self._paused_until)):
-                await self._sleep(begin - now)
-            self._next = max(self._next, now) + self._interval
-            self._begun.append(now)
-            self._forget(now - MINUTE)
+    def give_back(self) -> None:
+        """The turn just had is not used for a request."""
+        self._pace.give_back()
+
+    def has_time(self) -> bool:
+        """Whether a request could begin now that makes nobody wait."""
+        is_free = not self._lanes and len(self._under_way) < self._slots
+        return is_free and self._pace.has_spare(self._monotonic())
 
     def pause(self, seconds: float) -> None:
         """Lets no request begin for so long, those that wait already included."""
-        self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+        self._pace.pause(self._monotonic() + seconds)
 
-    def _forget(self, until: float) -> None:
-        while self._begun and self._begun[0] <= until:
-            self._begun.popleft()
+    def ration(self, remaining: int, seconds: float) -> None:
+        """The server allows so many more requests within so many seconds."""
+        now = self._monotonic()
+        self._pace.ration(remaining, now, now + seconds)
+
+    async def _admitted(self, ticket: Ticket) -> None:
+        self._lanes.add(ticket)
+        try:
+            while not ticket.admitted:
+                if self._is_kept or self._lanes.next(self._fits) is None:
+                    ticket.called.clear()
+                    await ticket.called.wait()
+                else:
+                    await self._keep_door()
+        except BaseException:
+            self._lanes.discard(ticket)
+            if ticket.admitted:
+                self._pace.give_back()
+                self._under_way.discard(ticket)
+            raise
+        finally:
+            self._call_next()
+
+    async def _keep_door(self) -> None:
+        """Waits until the pace allows a request, and lets in whose turn it is by then."""
+        self._is_kept = True
+        try:
+            while (now := self._monotonic()) < (earliest := self._pace.earliest()):
+                await self._sleep(earliest - now)
+        finally:
+            self._is_kept = False
+        ticket = self._lanes.next(self._fits)
+        if ticket is None:
+            return
+        self._lanes.take(ticket)
+        self._pace.begin(now)
+        ticket.held = now - max(ticket.since, self._moved)
+        ticket.since = self._moved = now
+        ticket.admitted = True
+        self._under_way.add(ticket)
+        ticket.called.set()
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._moved = self._monotonic()
+        self._under_way.discard(ticket)
+        is_slow = self._is_slow(ticket)
+        (self._slow if is_slow else self._quick).add(ticket.agent)
+        (self._quick if is_slow else self._slow).discard(ticket.agent)
+        self._call_next()
+
+    def _call_next(self) -> None:
+        """Calls somebody to the door, if nobody stands there and it may open."""
+        if not self._is_kept and (ticket := self._lanes.next(self._fits)) is not None:
+            ticket.called.set()
+
+    def _fits(self, ticket: Ticket) -> bool:
+        """Whether a slot is free for it."""
+        if len(self._under_way) >= self._slots or ticket.agent not in self._slow or not self._quick:
+            return len(self._under_way) < self._slots
+        slow = sum(other.agent in self._slow or self._is_slow(other) for other in self._under_way)
+        return slow < max(1, self._slots - 1)
+
+    def _is_slow(self, ticket: Ticket) -> bool:
+        """Whether a request has taken long, so far."""
+        return self._monotonic() - ticket.since >= SLOW

@@ -93,6 +93,7 @@ class Transport:
                 body=await self._body(response, where, received) if response.status == 200 else b"",
                 retry_after=response.headers.get("Retry-After"),
                 location=response.headers.get("Location"),
+                quota=tuple(response.headers.get(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset")),
             )
 
     async def _body(self, response: aiohttp.ClientResponse, where: str, received: Received) -> bytes:

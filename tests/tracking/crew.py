@@ -18,6 +18,7 @@ from exporter.tracking.roster import Choice
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.facts import Agent, Page
+from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES, Shelf, Time
 
 EVERYBODY = Plan(choice=Choice())
@@ -88,13 +89,13 @@ class Platform(Shelf):
         self.breaks: dict[str, Exception] = {}
         self.hung: asyncio.Event | None = None
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         if self.hung is not None:
             self.hung.set()
             await asyncio.Event().wait()
         if agent in self.breaks:
             raise self.breaks[agent]
-        return await super().tasks(agent, page=page, page_size=page_size)
+        return await super().tasks(agent, page=page, page_size=page_size, urgency=urgency)
 
     def hangs(self) -> asyncio.Event:
         """From now on tasks are never answered; gives what is set when they are asked for."""

@@ -14,6 +14,7 @@ from exporter.tracking.storage import Storage
 from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.facts import Page, Task
+from exporter.unpod.urgency import Urgency
 from tests.tracking.stories import BUCKETS, START
 
 RULES = Rules(limits=Limits(buckets=BUCKETS))
@@ -27,7 +28,10 @@ class Shelf:
     fails_at: dict[int, Exception] = field(default_factory=dict)
     asked: int = 0
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    def has_time(self) -> bool:
+        return True
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         self.asked += 1
         if page in self.fails_at:
             raise self.fails_at[page]

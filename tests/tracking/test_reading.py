@@ -10,6 +10,7 @@ from exporter.tracking.pages import Pages
 from exporter.tracking.reading import Reading
 from exporter.unpod.errors import BadResponse, ConnectionFailed, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page, Task
+from exporter.unpod.urgency import Urgency
 from tests.tracking.stories import START
 
 
@@ -33,7 +34,10 @@ class Shelf:
         self.down = False
         self.asked: list[tuple[int, int]] = []
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    def has_time(self) -> bool:
+        return True
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         self.asked.append((page, page_size))
         self.disturb(self)
         shown = self.tasks_now[(page - 1) * page_size : page * page_size]
@@ -113,8 +117,8 @@ async def test_a_count_that_is_never_reached_is_a_contradiction() -> None:
 
 async def test_a_page_with_more_than_the_count_leaves_is_asked_for_again_and_then_a_contradiction() -> None:
     class Miscounting(Shelf):
-        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
-            answer = await super().tasks(agent, page=page, page_size=page_size)
+        async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size, urgency=urgency)
             return Page(tasks=answer.tasks, total=2, received=answer.received)
 
     shelf = Miscounting(names(8))
@@ -202,8 +206,8 @@ async def test_two_documents_with_one_id_are_no_contradiction() -> None:
 
 async def test_one_odd_old_task_does_not_end_a_limited_history() -> None:
     class Odd(Shelf):
-        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
-            answer = await super().tasks(agent, page=page, page_size=page_size)
+        async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size, urgency=urgency)
             dated = tuple(Task(id=one.id, created=0.0 if one.id == "T1" else START) for one in answer.tasks)
             return Page(tasks=dated, total=answer.total, received=answer.received)
 
@@ -213,8 +217,8 @@ async def test_one_odd_old_task_does_not_end_a_limited_history() -> None:
 
 async def test_history_before_the_limit_is_not_read() -> None:
     class Aging(Shelf):
-        async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
-            answer = await super().tasks(agent, page=page, page_size=page_size)
+        async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
+            answer = await super().tasks(agent, page=page, page_size=page_size, urgency=urgency)
             aged = tuple(Task(id=task.id, created=START - int(task.id[1:])) for task in answer.tasks)
             return Page(tasks=aged, total=answer.total, received=answer.received)
 

@@ -15,6 +15,7 @@ from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.errors import ServerError, UnpodError
 from exporter.unpod.facts import Page, Task
+from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES
 from tests.tracking.stories import START
 
@@ -31,9 +32,15 @@ class Shelf:
     poison: set[str] = field(default_factory=set)
     asked: list[tuple[int, int]] = field(default_factory=list)
     down_from: int | None = None
+    is_busy: bool = False
+    urgencies: list[Urgency] = field(default_factory=list)
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    def has_time(self) -> bool:
+        return not self.is_busy
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         self.asked.append((page, page_size))
+        self.urgencies.append(urgency)
         if self.down_from is not None and len(self.asked) >= self.down_from:
             raise UnpodError("down")
         shown = tuple(self.tasks_now[(page - 1) * page_size : page * page_size])
@@ -70,6 +77,7 @@ class Desk:
     async def poll(self, after: float = 60.0) -> Outcome:
         self.now += after
         self.shelf.asked.clear()
+        self.shelf.urgencies.clear()
         return await self.tracker.poll()
 
     def tasks(self, status: str) -> float:
@@ -204,3 +212,40 @@ async def test_heavy_tasks_are_asked_for_in_smaller_pages() -> None:
     async with desk(history(300), weight=100_000) as made:
         await made.poll()
         assert max(size for _, size in made.shelf.asked) * made.shelf.weight <= 4 * 2**20
+
+
+async def test_a_first_reading_takes_turns_a_poll_goes_first_and_a_sweep_gets_what_is_left() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(1_000), rules) as made:
+        await made.poll()
+        assert set(made.shelf.urgencies) == {Urgency.HISTORY}
+        await made.poll()
+        assert set(made.shelf.urgencies) == {Urgency.FRESH}
+        await made.poll(after=DAY)
+        await made.poll(after=DAY / 8)
+        assert made.shelf.urgencies == [Urgency.FRESH, Urgency.SWEEP]
+
+
+async def test_what_is_missed_is_searched_for_in_turns_with_fresh_data_however_busy_it_is() -> None:
+    async with desk(history(1_000)) as made:
+        await made.poll()
+        made.shelf.add("deep", below=900)
+        made.shelf.is_busy = True
+        assert (await made.poll()).changes["tasks_created"] == 1
+        assert set(made.shelf.urgencies) == {Urgency.FRESH, Urgency.HISTORY}
+
+
+async def test_a_sweep_that_would_make_others_wait_is_put_off_but_not_for_ever() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(1_000), rules) as made:
+        await made.poll()
+        made.shelf.is_busy = True
+        polls = []
+        for _ in range(63):
+            assert (await made.poll(after=DAY / 8)).error is None
+            polls.append(made.shelf.urgencies.count(Urgency.SWEEP))
+        assert max(polls) == 1
+        assert 2 <= sum(polls) <= 3
+        made.shelf.is_busy = False
+        await made.poll()
+        assert made.shelf.urgencies.count(Urgency.SWEEP) > 1, "what was put off is made up for"

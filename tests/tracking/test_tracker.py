@@ -16,6 +16,7 @@ from exporter.tracking.storage import Commit, StorageError
 from exporter.tracking.tallies import Limits
 from exporter.unpod import errors
 from exporter.unpod.facts import Task
+from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES, Desk, desk, since, values
 from tests.tracking.stories import BUCKETS, START, ended, live, stub, task
 
@@ -198,7 +199,7 @@ async def test_the_duration_of_a_poll_is_measured_whether_it_succeeds_or_not() -
     async with desk() as made:
         tracker = made.tracker
 
-        async def slow(agent: str, *, page: int, page_size: int) -> None:
+        async def slow(agent: str, *, page: int, page_size: int, urgency: Urgency) -> None:
             made.time.now += 7
             raise DOWN
 

@@ -24,6 +24,7 @@ from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
 from exporter.unpod.facts import Page
+from exporter.unpod.urgency import Urgency
 from tests.truth.oracle import BOUNDS, Key, Oracle, Sight, Timeline
 
 START = 1_764_000_000.0
@@ -56,10 +57,13 @@ class Witness:
     looks: list[tuple[Sequence[str], float]] = field(default_factory=list)
     requests: int = 0
 
-    async def tasks(self, agent: str, *, page: int, page_size: int) -> Page:
+    def has_time(self) -> bool:
+        return self.client.has_time()
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
         self.requests += 1
         await self.before(self.requests)
-        answer = await self.client.tasks(agent, page=page, page_size=page_size)
+        answer = await self.client.tasks(agent, page=page, page_size=page_size, urgency=urgency)
         self.looks.append(([task.id for task in answer.tasks], self.clock()))
         return answer
 

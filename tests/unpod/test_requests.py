@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.unpod.client import Client, FileToken, Settings, StaticToken
-from exporter.unpod.errors import BadRequest, RateLimited, Unauthorized
+from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Urgency
+from exporter.unpod.errors import BadRequest, RateLimited, ServerError, Unauthorized
 
 Connect = Callable[..., Client]
 
@@ -246,3 +247,72 @@ async def test_the_observer_is_told_of_every_request(client: Client, platform: A
 async def test_a_client_that_is_not_open_says_so(connect: Connect) -> None:
     with pytest.raises(RuntimeError, match="not open"):
         await connect().agents()
+
+
+async def test_too_many_requests_without_a_time_pause_ever_longer_until_something_is_answered(
+    client: Client, platform: Any, clock: Any
+) -> None:
+    async def pause() -> float:
+        """For how long the next request is held back, which is answered with 429 again."""
+        began = clock.now
+        with pytest.raises(RateLimited):
+            await client.agents()
+        return float(clock.now - began)
+
+    platform.answers(lambda: platform.json([], 429))
+    assert [await pause() for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
+    platform.answers(lambda: platform.json([]))
+    await client.agents()
+    platform.answers(lambda: platform.json([], 429))
+    assert [await pause() for _ in range(2)] == [0, 10]
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset", "gaps"),
+    [
+        pytest.param("100", "0", "30", [30, 30], id="nothing left, seconds"),
+        pytest.param("100", "0", "1770000030", [30, 0], id="nothing left, Unix time"),
+        pytest.param("100", "0", "1770000030500", [30.5, 0], id="nothing left, Unix time in milliseconds"),
+        pytest.param(None, "0", "30", [30, 30], id="no limit told"),
+        pytest.param("100", "4", "60", [15, 15], id="little left is spread"),
+        pytest.param("100", "99", "60", [0.6, 0.6], id="plenty left"),
+        pytest.param("100", "0", "86400", [3600, 3600], id="bounded: asked again in an hour"),
+        pytest.param("100", "0", "0", [0, 0], id="over already"),
+        pytest.param("100", "0", "1760000000", [0, 0], id="in the past"),
+        pytest.param("100", "0", "soon", [0, 0], id="no time"),
+        pytest.param("100", "0", "-5", [0, 0], id="a negative time"),
+        pytest.param("100", "0", None, [0, 0], id="no reset"),
+        pytest.param("100", "many", "30", [0, 0], id="no number"),
+        pytest.param("100", "101", "30", [0, 0], id="more than the limit"),
+        pytest.param("100", "٣", "30", [0, 0], id="digits of another script"),
+    ],
+)
+async def test_the_quota_that_the_server_tells_is_kept(
+    client: Client, platform: Any, clock: Any, limit: str | None, remaining: str, reset: str | None, gaps: list[float]
+) -> None:
+    told = {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset}
+    headers = {name: value for name, value in told.items() if value is not None}
+    platform.answers(lambda: platform.json([], 200, headers))
+    begun = []
+    for _ in range(3):
+        await client.agents()
+        begun.append(clock.now)
+    assert [after - before for before, after in pairwise(begun)] == pytest.approx(gaps, abs=0.01)
+
+
+async def test_the_quota_of_a_failed_answer_is_kept_too(client: Client, platform: Any, clock: Any) -> None:
+    platform.answers(lambda: platform.json([], 500, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}))
+    began = clock.now
+    for _ in range(2):
+        with pytest.raises(ServerError):
+            await client.tasks("a", page=1, page_size=1)
+    assert clock.now - began == pytest.approx(30)
+
+
+async def test_what_is_urgent_is_asked_first(connect: Connect, platform: Any, clock: Any) -> None:
+    async with connect(requests_per_minute=1, max_concurrent_requests=1) as client, asyncio.TaskGroup() as group:
+        for agent, urgency in [("first", Urgency.SWEEP), ("s", Urgency.SWEEP), ("h", Urgency.HISTORY)]:
+            group.create_task(client.tasks(agent, page=1, page_size=1, urgency=urgency))
+            await asyncio.sleep(0)
+        group.create_task(client.agents())
+    assert [request.raw_path.split("/")[5] for request in platform.seen] == ["first", "", "h", "s"]
