@@ -22,6 +22,7 @@ from exporter.progress import Display
 from exporter.service import parts
 from exporter.service.readings import Readings
 from exporter.survey import Readable, survey
+from exporter.tracking.damage import SetAside
 from exporter.tracking.fleet import Fleet, Log
 from exporter.tracking.report import Report
 from exporter.tracking.sqlite import SqliteStorage
@@ -117,7 +118,11 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     started = clock.now()
     telemetry = Telemetry(catalog.families(parts.shown(config)), version=__version__, started=started)
     telemetry.config_loaded(True, started)
-    storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed)
+
+    def told(what: SetAside) -> None:
+        log.error("damaged state set aside", **parts.set_aside_in_words(what, config))
+
+    storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed, told=told)
     try:
         telemetry.state(storage.size, lambda: storage.created, set_aside=storage.set_aside, uncommitted=lambda: 0)
         if storage.created >= started:

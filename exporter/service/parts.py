@@ -8,6 +8,7 @@ from exporter import __version__
 from exporter.config import ALL, Config
 from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
+from exporter.tracking.damage import SetAside
 from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.roster import Choice
 from exporter.tracking.rules import Rules
@@ -91,3 +92,19 @@ def backfill_in_words(config: Config) -> str:
     """How much of the past a new state counts."""
     backfill = config.polling.backfill
     return {ALL: "all", 0.0: "none"}.get(backfill) or format_duration(backfill)
+
+
+def set_aside_in_words(what: SetAside, config: Config) -> dict[str, str]:
+    """What a damaged state means for the numbers, and what to do."""
+    goes_on = "the counters of agents_kept go on, less what happened to settled tasks since their last poll"
+    begins = f"{'agents_lost' if what.lost else 'all agents'} begin anew with backfill {backfill_in_words(config)}"
+    meaning = [goes_on] * bool(what.kept) + [begins] * (bool(what.lost) or not what.kept)
+    return {
+        "state": str(what.state),
+        "damage": what.damage,
+        "set_aside_as": str(what.file),
+        "agents_kept": ",".join(what.kept),
+        "agents_lost": ",".join(what.lost),
+        "numbers": "; ".join(meaning),
+        "todo": "check the disk; then delete what was set aside, or stop the exporter and put a backup in place",
+    }

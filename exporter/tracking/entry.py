@@ -19,6 +19,8 @@ from exporter.unpod.facts import Task
 _PAGE_BYTES: Final = 3 * 2**20
 """What a page should weigh: more would hold up the scrapes while it is decoded, less would ask too often."""
 _FIRST_PAGE: Final = 20
+_SKEW: Final = 60.0
+"""Seconds by which the clocks of the platform and of the exporter may differ."""
 
 
 class Entry:
@@ -94,7 +96,7 @@ class Entry:
             look = Look(
                 now=now,
                 settling=self._rules.settling_time,
-                history=self._is_history(task),
+                history=self._is_history(task, now),
                 keep_numbers=self._rules.limits.numbers > 0,
             )
             after = observe(before, task, look, self._draft)
@@ -149,6 +151,7 @@ class Entry:
         """Commits the end of a poll that was complete."""
         return await self.commit(
             complete=True,
+            carried=False,
             count_from=self._history_ends(),
             last_success=now,
             reported=pages.total,
@@ -162,9 +165,14 @@ class Entry:
         for key in keys:
             self._enter(key, msgspec.structs.replace(self._watched[key], place=None))
 
-    def _is_history(self, task: Task) -> bool:
-        count_from = self._state.book.count_from
-        return count_from is None or (task.created is not None and task.created < count_from)
+    def _is_history(self, task: Task, now: float) -> bool:
+        book = self._state.book
+        if book.count_from is None:
+            return True
+        if book.carried and (task.created is None or task.created > now + _SKEW):
+            # Read again: whether it was counted cannot be told by when it was created.
+            return True
+        return task.created is not None and task.created < book.count_from
 
     def _history_ends(self) -> float:
         """Where counting begins once the history has been read: what is not older than its newest task is new."""

@@ -8,52 +8,68 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import IO, Final, TypeVar, cast
 
 import msgspec
 
-from exporter.tracking import damage
-from exporter.tracking.records import Record, pack, unpack
-from exporter.tracking.storage import Book, Commit, Loaded, StateInUse, StorageError
+from exporter.tracking import damage, tables
+from exporter.tracking.damage import SetAside
+from exporter.tracking.records import Record
+from exporter.tracking.storage import (
+    Commit,
+    Loaded,
+    StateDamaged,
+    StateInUse,
+    StateSetAside,
+    StateUnwritable,
+    StorageError,
+)
 
 T = TypeVar("T")
 
-_APPLICATION_ID: Final = 0x556E7064
-"""Marks the file as ours ("Unpd")."""
-_VERSION: Final = 1
-_SCHEMA: Final = (
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_VERSION}",
-    "CREATE TABLE state (created REAL NOT NULL)",
-    "CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL)",
-    "CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,"
-    " PRIMARY KEY (agent, series)) WITHOUT ROWID",
-    "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, watched INTEGER NOT NULL,"
-    " record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID",
-    "CREATE INDEX watched_tasks ON tasks (agent) WHERE watched",
-    "CREATE INDEX tasks_by_age ON tasks (agent, created)",
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNWRITABLE: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
 )
+"""What the disk, and not the data, is the reason for."""
 
 
 class SqliteStorage:
     """``Storage`` in the file at ``path`` (None: in memory). Open it with ``await SqliteStorage.open(...)``."""
 
-    def __init__(self, path: Path | None, clock: Callable[[], float], committed: Callable[[float], None]) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Callable[[], float],
+        committed: Callable[[float], None],
+        told: Callable[[SetAside], None],
+    ) -> None:
+        # By one name, by whichever link the file is found.
+        self._path = path.resolve() if path is not None else None
+        self._named = f"state file {path}" if path else "state in memory"
         self._clock = clock
         self._committed = committed
+        self._told = told
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._lock: IO[str] | None = None
-        self._database: sqlite3.Connection
+        self._database: sqlite3.Connection | None = None
         self._agents: dict[str, int] = {}
+        self._states = 1
+        """How many states have been open at this path."""
+        self._strangers: set[str] = set()
+        """The agents that have not been loaded since this state has taken the place of another."""
         self.created = 0.0
         """When this state began, in Unix seconds: later than expected means that an older one was lost."""
 
@@ -64,14 +80,17 @@ class SqliteStorage:
         *,
         clock: Callable[[], float] = time.time,
         committed: Callable[[float], None] = lambda seconds: None,
+        told: Callable[[SetAside], None] = lambda what: None,
     ) -> SqliteStorage:
-        """Opens or creates the state. ``committed`` is told how many seconds each commit took.
+        """Opens or creates the state. ``committed`` is told how many seconds each commit took, ``told`` of a state that
+        was damaged and has been set aside, now or later.
 
         Raises ``StateInUse`` where another process has it, ``StorageError`` where it cannot be read or is not ours.
         """
-        storage = cls(path, clock, committed)
+        storage = cls(path, clock, committed, told)
         try:
-            await storage._run(storage._open)
+            with suppress(StateSetAside):
+                await storage._run(storage._begin)
         except BaseException:
             await storage.close()
             raise
@@ -81,6 +100,8 @@ class SqliteStorage:
         return await self._run(lambda: tuple(self._agents))
 
     async def load(self, agent: str) -> Loaded | None:
+        with suppress(StateSetAside):
+            return await self._run(lambda: self._load(agent))
         return await self._run(lambda: self._load(agent))
 
     async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
@@ -108,147 +129,144 @@ class SqliteStorage:
         return len(damage.set_aside_beside(self._path)) if self._path is not None else 0
 
     async def _run(self, work: Callable[[], T]) -> T:
+        """Does it in the thread; where that meets damage, a new state takes the place of this one."""
+        states = self._states
+        try:
+            return await self._do(work)
+        except StateDamaged as error:
+            found = error
+        if self._path is None:
+            raise found
+        if (what := await self._do(lambda: self._replace(str(found), states))) is not None:
+            self._told(what)
+        raise StateSetAside(f"{self._named} was damaged ({found}) and has been set aside") from found
+
+    async def _do(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError, OverflowError, UnicodeError, msgspec.MsgspecError) as error:
-            raise StorageError(f"{self._name}: {error}") from error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _DAMAGED:
+                raise StateDamaged(str(error)) from error
+            unwritable = isinstance(error, OSError) or code in _UNWRITABLE
+            raise (StateUnwritable if unwritable else StorageError)(f"{self._named}: {error}") from error
 
-    @property
-    def _name(self) -> str:
-        return f"state file {self._path}" if self._path else "state in memory"
-
-    def _open(self) -> None:
+    def _begin(self) -> None:
         if self._path is not None:
-            self._lock = _locked(self._path)
-        self._database = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False)
-        is_new = self._is_new()
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        if is_new:
-            self._create()
-        self._agents = dict(self._database.execute("SELECT handle, id FROM agents"))
-        (self.created,) = self._database.execute("SELECT created FROM state").fetchone()
+            self._lock = _locked(self._path, self._named)
+        self._database = self._open()
 
-    def _is_new(self) -> bool:
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            is_new = self._is_new(database)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            if is_new:
+                with _transaction(database):
+                    tables.create(database, self._clock())
+            damage.check(database)
+            self._agents = tables.agents(database)
+            self.created = tables.created(database)
+        except BaseException as error:
+            database.close()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                # Nothing is wrong with what was asked, so it is what the header tells.
+                raise StateDamaged(str(error)) from error
+            raise
+        return database
+
+    def _is_new(self, database: sqlite3.Connection) -> bool:
         """Raises ``StorageError`` where the file is not ours, before anything in it is changed."""
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        (application,) = self._database.execute("PRAGMA application_id").fetchone()
-        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables == 0:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (found,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if found == 0:
             return True
-        if application != _APPLICATION_ID:
-            raise StorageError(f"{self._name} is a database of another program; name another file in state.path")
-        if version != _VERSION:
+        if application != tables.APPLICATION_ID:
+            raise StorageError(f"{self._named} is a database of another program; name another file in state.path")
+        if version != tables.VERSION:
             raise StorageError(
-                f"{self._name} has version {version}, this exporter reads version {_VERSION}; "
+                f"{self._named} has version {version}, this exporter reads version {tables.VERSION}; "
                 "run the exporter that wrote it, or name another file in state.path"
             )
         return False
 
-    def _create(self) -> None:
-        with self._transaction():
-            for statement in _SCHEMA:
-                self._database.execute(statement)
-            self._database.execute("INSERT INTO state VALUES (?)", (self._clock(),))
+    def _replace(self, found: str, states: int) -> SetAside | None:
+        """Sets the state aside and opens the one that takes its place; None: that has been done meanwhile."""
+        if states != self._states:
+            return None
+        path = cast(Path, self._path)
+        file, kept, known = damage.replace(path, self._clock(), self._release)
+        self._states += 1
+        self._strangers = set(self._agents)
+        self._database = self._open()
+        lost = (known | self._strangers) - kept
+        return SetAside(state=path, file=file, damage=found, kept=tuple(sorted(kept)), lost=tuple(sorted(lost)))
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._database is None:
+            # The one that took the place of a damaged state could not be opened at once.
+            self._database = self._open()
+        return self._database
+
+    def _release(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
 
     def _close(self) -> None:
-        if hasattr(self, "_database"):
-            self._database.close()
+        self._release()
         if self._lock is not None:
             self._lock.close()
 
     def _load(self, agent: str) -> Loaded | None:
-        if agent not in self._agents:
-            return None
-        number = self._agents[agent]
-        read = self._database.execute
-        (book,) = read("SELECT book FROM agents WHERE id = ?", (number,)).fetchone()
-        (tracked,) = read("SELECT count(*) FROM tasks WHERE agent = ?", (number,)).fetchone()
-        numbers = read("SELECT series, value FROM numbers WHERE agent = ?", (number,))
-        rows = read("SELECT key, record, created FROM tasks WHERE agent = ? AND watched", (number,))
-        with self._decoding():
-            return Loaded(
-                book=msgspec.json.decode(book, type=Book),
-                numbers={tuple(json.loads(series)): value for series, value in numbers},
-                watched=_unpacked(rows),
-                tracked=tracked,
-            )
+        database = self._connection
+        self._strangers.discard(agent)
+        return tables.load(database, self._agents[agent]) if agent in self._agents else None
 
     def _records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
-        if agent not in self._agents:
-            return {}
-        rows = self._database.execute(
-            "SELECT key, record, created FROM tasks WHERE agent = ? AND key IN (SELECT value FROM json_each(?))",
-            (self._agents[agent], json.dumps(list(keys))),
-        )
-        with self._decoding():
-            return _unpacked(rows)
+        database = self._connection_of(agent)
+        return tables.records(database, self._agents[agent], keys) if agent in self._agents else {}
 
     def _created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
-        rows = self._database.execute(
-            "SELECT key, record, created FROM tasks WHERE agent = ? AND created >= ? AND created < ?",
-            (self._agents.get(agent), start, end),
-        )
-        with self._decoding():
-            return _unpacked(rows)
+        database = self._connection_of(agent)
+        return tables.created_between(database, self._agents[agent], start, end) if agent in self._agents else {}
 
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        """Raises ``StorageError`` where what is stored is not what this version writes."""
-        try:
-            yield
-        except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
-            raise StorageError(
-                f"{self._name} holds what this exporter cannot read: it is damaged, or a newer exporter wrote it"
-            ) from error
+    def _connection_of(self, agent: str) -> sqlite3.Connection:
+        """Raises ``StateSetAside`` for an agent that may hold in memory what it has read from another state."""
+        database = self._connection
+        if agent in self._strangers:
+            raise StateSetAside(f"{self._named} was damaged and has been set aside")
+        return database
 
     def _commit(self, agent: str, commit: Commit) -> None:
+        database = self._connection_of(agent)
         started = time.perf_counter()
-        with self._transaction():
-            number = self._write(agent, commit)
+        with _transaction(database):
+            number = tables.write(database, agent, commit)
         self._agents[agent] = number
         self._committed(time.perf_counter() - started)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
 
-    def _write(self, agent: str, commit: Commit) -> int:
-        (number,) = self._database.execute(
-            "INSERT INTO agents (handle, book) VALUES (?, ?)"
-            " ON CONFLICT (handle) DO UPDATE SET book = excluded.book RETURNING id",
-            (agent, msgspec.json.encode(commit.book).decode()),
-        ).fetchone()
-        self._database.executemany(
-            "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
-            [(number, json.dumps(key), value) for key, value in commit.numbers.items()],
-        )
-        self._database.executemany(
-            "DELETE FROM numbers WHERE agent = ? AND series = ?", [(number, json.dumps(key)) for key in commit.dropped]
-        )
-        self._database.executemany(
-            "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
-            [(number, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
-        )
-        return int(number)
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
 
 
-def _unpacked(rows: Iterable[tuple[int, bytes, float | None]]) -> dict[int, Record]:
-    return {key: unpack(record, created) for key, record, created in rows}
-
-
-def _locked(path: Path) -> IO[str]:
+def _locked(path: Path, named: str) -> IO[str]:
     """The lock beside the state, held until it is closed or the process is gone, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    real = path.resolve()  # one lock, by whichever link the file is found
-    lock = real.with_name(real.name + ".lock").open("a+", encoding="ascii")
+    lock = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -256,7 +274,7 @@ def _locked(path: Path) -> IO[str]:
         holder = lock.read().strip() or "unknown"
         lock.close()
         raise StateInUse(
-            f"state file {path} is in use by another exporter (process {holder}); "
+            f"{named} is in use by another exporter (process {holder}); "
             "stop that one, or give this one a file of its own in state.path"
         ) from None
     lock.truncate(0)

@@ -22,6 +22,19 @@ class StateInUse(StorageError):
     """Another process writes to the same state."""
 
 
+class StateUnwritable(StorageError):
+    """The state cannot be written just now: the disk is full, read-only, broken or locked."""
+
+
+class StateDamaged(StorageError):
+    """What is stored is not what was written."""
+
+
+class StateSetAside(StorageError):
+    """The state was damaged, and a new one has taken its place. It holds what could be carried over; an agent has to be
+    loaded anew, and may then commit what it knows better."""
+
+
 class Book(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one agent as a whole. Times are Unix seconds."""
 
@@ -35,6 +48,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "unknown"
     complete: bool = False
     """The whole history has been read once."""
+    carried: bool = False
+    """The counters come from a state that was damaged, and the history is being read again: it is counted in them."""
     read_from: float | None = None
     """Tasks created before this are not read; None: all are."""
     newest: float | None = None

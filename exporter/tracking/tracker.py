@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
 from exporter.tracking.pages import Pages, Source
@@ -22,7 +23,7 @@ from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import Sparse, Sweep
-from exporter.tracking.storage import Book, Commit, Loaded, Storage, StorageError
+from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
 from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
@@ -158,7 +159,7 @@ class Tracker:
         started, self._begun = self._elapsed(), self._now()
         self._certain, certain = False, self._certain
         try:
-            outcome = await self._poll(certain=certain)
+            outcome = await self._poll_healed(certain=certain)
             self._certain = True
         except UnpodError as error:
             outcome = Outcome(seconds=0.0, error=error)
@@ -220,9 +221,10 @@ class Tracker:
     def report(self, info: Mapping[str, str]) -> Report:
         """The numbers to be shown now; ``info`` are the labels of ``agent_info``."""
         shown: dict[str, Family] = self.health()
-        if self._state is not None and self._complete:
+        if self._state is not None and (self._complete or self._book.carried):
             book = self._state.book
             shown |= families(self._state.numbers, self._rules.limits, {"": book.since, **book.began})
+        if self._complete:
             shown |= self._gauges
         return Report(
             agent=self.agent,
@@ -230,6 +232,21 @@ class Tracker:
             info=info,
             fresh_until=self.fresh_until,
         )
+
+    async def _poll_healed(self, *, certain: bool) -> Outcome:
+        try:
+            return await self._poll(certain=certain)
+        except StateSetAside:
+            await self._take_over()
+            return await self._poll(certain=True)
+
+    async def _take_over(self) -> None:
+        """Commits what is known in memory to the state that has taken the place of a damaged one."""
+        known = carried(self._state) if self._state is not None else None
+        found = await self._storage.load(self.agent)
+        if known is not None:
+            await self._storage.commit(self.agent, commit_of(known, found.numbers if found else None))
+        self._state = known
 
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:

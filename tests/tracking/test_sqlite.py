@@ -410,11 +410,11 @@ async def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: 
     assert content(path) == before
 
 
-async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path) -> None:
+async def test_a_file_that_is_no_database_is_set_aside_as_it_is(path: Path) -> None:
     write_minutes(path)
-    with pytest.raises(StorageError, match=r"state\.db"):
-        await SqliteStorage.open(path)
-    assert content(path) == MINUTES
+    async with opened(path, clock=clock_at(START)) as storage:
+        assert storage.set_aside() == 1
+    assert content(path.with_name("state.db.corrupt-20251124T160000Z")) == MINUTES
 
 
 async def test_a_directory_is_refused(tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ async def test_a_directory_that_is_missing_is_made(tmp_path: Path) -> None:
 
 
 async def test_a_state_that_could_not_be_opened_can_be_opened_once_that_is_mended(path: Path) -> None:
-    write_minutes(path)
+    made_by_sqlite(path, "CREATE TABLE precious (thing TEXT)")
     with pytest.raises(StorageError):
         await SqliteStorage.open(path)
     remove(path)
@@ -453,13 +453,14 @@ async def test_a_state_that_could_not_be_opened_can_be_opened_once_that_is_mende
     ],
     ids=["no book", "no record", "a status that a later vocabulary has", "no series", "a number for a series"],
 )
-async def test_a_state_that_cannot_be_read_is_a_storage_error(path: Path, damage: str) -> None:
+async def test_a_state_that_cannot_be_read_gives_way_to_a_new_one(path: Path, damage: str) -> None:
     async with opened(path) as storage:
         await storage.commit("agent", a_commit(1))
     made_by_sqlite(path, "UPDATE tasks SET watched = 1", damage)
     async with opened(path) as storage:
-        with pytest.raises(StorageError, match=r"state\.db holds what this exporter cannot read: it is damaged, or a"):
-            await storage.load("agent")
+        assert await storage.load("agent") is None
+        assert storage.set_aside() == 1
+        await storage.commit("agent", a_commit(2))
 
 
 # What an operator is told

@@ -17,6 +17,7 @@ from exporter.simulator.faults import Faults
 from exporter.simulator.profiles import Profile
 from exporter.simulator.runner import serve
 from exporter.simulator.world import World
+from exporter.tracking.damage import SetAside
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Summary
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
@@ -104,6 +105,8 @@ class Bench:
         """When the gauges of an agent were taken; without those whose history has not been read yet."""
         self.tasks_read = 0
         """By all polls that have ended."""
+        self.told: list[SetAside] = []
+        """The damaged states that were set aside."""
         self._client = client
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._history_ends: dict[str, float] = {}
@@ -114,7 +117,7 @@ class Bench:
 
     async def start(self) -> None:
         """A process starts: nothing is in memory, everything is on disk."""
-        self._storage = await SqliteStorage.open(self.path, clock=self.clock)
+        self._storage = await SqliteStorage.open(self.path, clock=self.clock, told=self.told.append)
         for handle in self.world.handles:
             witness = Witness(self._client, self.clock, lambda request: self.before(request))
             tracker = Tracker(handle, witness, self._storage, self.rules, now=self.clock, elapsed=self.clock)
@@ -163,6 +166,11 @@ class Bench:
             return first or sight.created < self._history_ends.get(handle, 0.0)
         return sight.created < START - self.rules.backfill
 
+    def forget(self, handle: str) -> None:
+        """Nothing is known of an agent any more: it is read as if for the first time."""
+        self.oracles[handle] = Oracle(settling=self.rules.settling_time)
+        self.measured.pop(handle, None)
+
     async def die(self, path: Path) -> None:
         """The process is killed: what is on disk is all that is left, and goes on at ``path``."""
         for file in self.path.parent.glob(self.path.name + "*"):
@@ -175,16 +183,19 @@ class Bench:
         """What is exported of an agent."""
         return numbers_of(self._trackers[handle])
 
+    def truth(self, handle: str) -> dict[Key, float]:
+        """What every number of an agent must be."""
+        oracle = self.oracles[handle]
+        gauges = oracle.gauges(self.measured[handle], grace=self.rules.overdue_grace)
+        return {key: value for key, value in (oracle.numbers | gauges).items() if value}
+
     def check(self, handle: str) -> None:
         """Every number of an agent is what the truth says, exactly; none is shown before its history has been read."""
         if handle not in self.measured:
             shown = self._trackers[handle].report({}).families
             assert all(name.startswith("agent_") for name in shown), f"{handle}: published half: {sorted(shown)}"
             return
-        oracle = self.oracles[handle]
-        gauges = oracle.gauges(self.measured[handle], grace=self.rules.overdue_grace)
-        wanted = {key: value for key, value in (oracle.numbers | gauges).items() if value}
-        wrong = differences(numbers_of(self._trackers[handle]), wanted)
+        wrong = differences(numbers_of(self._trackers[handle]), self.truth(handle))
         assert not wrong, f"{handle}: found and wanted: {wrong}"
 
 

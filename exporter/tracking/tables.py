@@ -1,0 +1,138 @@
+"""The tables of the state in SQLite, and how an agent is written to them and read from them.
+
+Whatever reads raises ``StateDamaged`` where a row holds what is never written. (Text is read as bytes: what is not
+UTF-8 any more must not look like an error of the database.)
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from exporter.tracking.records import Record, pack, unpack
+from exporter.tracking.storage import Book, Commit, Loaded, StateDamaged
+from exporter.tracking.tallies import Key
+
+APPLICATION_ID: Final = 0x556E7064
+"""Marks the file as ours ("Unpd")."""
+VERSION: Final = 1
+_SCHEMA: Final = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+    "CREATE TABLE state (created REAL NOT NULL)",
+    "CREATE TABLE agents (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, book TEXT NOT NULL)",
+    "CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,"
+    " PRIMARY KEY (agent, series)) WITHOUT ROWID",
+    "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, watched INTEGER NOT NULL,"
+    " record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID",
+    "CREATE INDEX watched_tasks ON tasks (agent) WHERE watched",
+    "CREATE INDEX tasks_by_age ON tasks (agent, created)",
+)
+
+
+def create(database: sqlite3.Connection, now: float) -> None:
+    """An empty state that begins at this Unix time."""
+    for statement in _SCHEMA:
+        database.execute(statement)
+    database.execute("INSERT INTO state VALUES (?)", (now,))
+
+
+def agents(database: sqlite3.Connection) -> dict[str, int]:
+    """The agents that were ever written, with the numbers that they go by in the other tables."""
+    rows = database.execute("SELECT CAST(handle AS BLOB), id FROM agents")
+    with _decoding():
+        return {handle.decode(): agent for handle, agent in rows}
+
+
+def created(database: sqlite3.Connection) -> float:
+    """When the state began, in Unix seconds."""
+    row = database.execute("SELECT created FROM state").fetchone()
+    with _decoding():
+        return float(row[0])
+
+
+def load(database: sqlite3.Connection, agent: int) -> Loaded:
+    """Everything that is kept in memory of an agent."""
+    (tracked,) = database.execute("SELECT count(*) FROM tasks WHERE agent = ?", (agent,)).fetchone()
+    return Loaded(
+        book=book(database, agent),
+        numbers=numbers(database, agent),
+        watched=watched(database, agent),
+        tracked=tracked,
+    )
+
+
+def book(database: sqlite3.Connection, agent: int) -> Book:
+    """What is known of an agent as a whole."""
+    row = database.execute("SELECT CAST(book AS BLOB) FROM agents WHERE id = ?", (agent,)).fetchone()
+    with _decoding():
+        return msgspec.json.decode(row[0], type=Book)
+
+
+def numbers(database: sqlite3.Connection, agent: int) -> dict[Key, int]:
+    """The numbers of an agent."""
+    rows = database.execute("SELECT CAST(series AS BLOB), value FROM numbers WHERE agent = ?", (agent,))
+    with _decoding():
+        return {tuple(json.loads(series)): operator.index(value) for series, value in rows}
+
+
+def watched(database: sqlite3.Connection, agent: int) -> dict[int, Record]:
+    """The tasks that every poll looks at, by key."""
+    return _records(database, "watched", agent)
+
+
+def watched_keys(database: sqlite3.Connection, agent: int) -> list[int]:
+    """The keys of the tasks that every poll looks at, without reading the tasks."""
+    return [key for (key,) in database.execute("SELECT key FROM tasks WHERE agent = ? AND watched", (agent,))]
+
+
+def records(database: sqlite3.Connection, agent: int, keys: Collection[int]) -> dict[int, Record]:
+    """The records of those tasks that are known, by key."""
+    return _records(database, "key IN (SELECT value FROM json_each(?))", agent, json.dumps(list(keys)))
+
+
+def created_between(database: sqlite3.Connection, agent: int, start: float, end: float) -> dict[int, Record]:
+    """The records of the tasks created from ``start`` to just before ``end``, by key."""
+    return _records(database, "created >= ? AND created < ?", agent, start, end)
+
+
+def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:
+    """Writes what has changed of an agent; returns the number that it goes by."""
+    (agent,) = database.execute(
+        "INSERT INTO agents (handle, book) VALUES (?, ?)"
+        " ON CONFLICT (handle) DO UPDATE SET book = excluded.book RETURNING id",
+        (handle, msgspec.json.encode(commit.book).decode()),
+    ).fetchone()
+    database.executemany(
+        "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
+        [(agent, json.dumps(key), value) for key, value in commit.numbers.items()],
+    )
+    database.executemany(
+        "DELETE FROM numbers WHERE agent = ? AND series = ?", [(agent, json.dumps(key)) for key in commit.dropped]
+    )
+    database.executemany(
+        "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
+        [(agent, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
+    )
+    return int(agent)
+
+
+def _records(database: sqlite3.Connection, which: str, agent: int, *values: object) -> dict[int, Record]:
+    select = f"SELECT key, record, created FROM tasks WHERE agent = ? AND {which}"  # noqa: S608 - words of ours
+    rows = database.execute(select, (agent, *values))
+    with _decoding():
+        return {key: unpack(record, created) for key, record, created in rows}
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise StateDamaged("it holds what no exporter of this version writes") from error
