@@ -28,7 +28,7 @@ _SKEW: Final = 60.0
 """Seconds by which the platform's clock may run ahead of this one: the end of a call is seen by this one."""
 _FRACTION: Final = 1.0
 """Seconds: the same start is told with and without its fraction."""
-_TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
+TOLD: Final = Seen.TOLD_ID | Seen.TOLD_START
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def _moments(sight: Sight) -> bool | None:
 
 
 def _fullness(sight: Sight) -> bool | None:
-    return False if sight.before.seen & _TOLD & ~told(sight.shown) else None
+    return False if sight.before.seen & TOLD & ~told(sight.shown) else None
 
 
 def _left_behind(sight: Sight) -> bool | None:

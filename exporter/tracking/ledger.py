@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.identity import WAITING, begins_anew, is_same, name, told
+from exporter.tracking.identity import TOLD, WAITING, begins_anew, is_same, name, told
 from exporter.tracking.records import NO_AMOUNTS, KnownCall, Record, Seen, digest
 from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
@@ -27,6 +27,7 @@ _LONGEST_DELAY: Final = 366 * 86_400.0
 """Seconds; a start that seems later than this comes from a wrong date."""
 _PATIENCE: Final = 6
 """How many settling times a stub is watched, since its record may come late."""
+_NO_CALL: Final = KnownCall()
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -91,24 +92,27 @@ def _settles(known: Record | None, task: Task, call: KnownCall | None, look: Loo
 def _newest(task: Task, look: Look) -> float:
     """When a task that is seen for the first time has changed last, as far as its times tell."""
     call = task.call
-    told = (task.created, task.changed, task.scheduled, call.start if call else None, call.end if call else None)
-    return max((time for time in told if time is not None and time <= look.now), default=look.now)
+    start, end = (call.start, call.end) if call else (None, None)
+    newest: float | None = None
+    for time in (task.created, task.changed, task.scheduled, start, end):
+        if time is not None and time <= look.now and (newest is None or time > newest):
+            newest = time
+    return look.now if newest is None else newest
 
 
 def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:
-    place = (task.execution_type, task.status)
-    before = (known.execution_type, known.status) if known else None
-    if place != before:
-        draft.moved(before, place)
+    kind, status = task.execution_type, task.status
+    if known is None or (known.execution_type, known.status) != (kind, status):
+        draft.moved((known.execution_type, known.status) if known else None, (kind, status))
     if known is None and look.history:
         return
     if known is None:
-        draft.created(task.execution_type)
+        draft.created(kind)
     if (risen := task.retry_attempt - (known.retry_attempt if known else 0)) > 0:
-        draft.retried(task.execution_type, risen)
+        draft.retried(kind, risen)
     if (risen := task.failure_count - (known.failure_count if known else 0)) > 0:
-        draft.failures(task.execution_type, risen)
-    if known is None or known.status != task.status:
+        draft.failures(kind, risen)
+    if known is None or known.status != status:
         _count_entry(known, task, draft)
 
 
@@ -129,6 +133,8 @@ def _final_attempt(known: Record | None, task: Task) -> int:
 
 def _count_odd(known: Record | None, task: Task, look: Look, draft: Draft) -> int:
     before = known.odd if known else 0
+    if not task.odd:
+        return before
     fresh = [field for field in task.odd if not before & _FIELD_BITS[field]]
     if known is not None or not look.history:
         draft.odd(fresh)
@@ -199,11 +205,11 @@ def _hidden(before: KnownCall, task: Task, look: Look, draft: Draft) -> KnownCal
 
 
 def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:
-    if known is None and look.now - _newest(task, look) >= _PATIENCE * look.settling:
+    if known is None and not _enriched(shown) and look.now - _newest(task, look) >= _PATIENCE * look.settling:
         # What is a stub for so long already will not be enriched any more.
         look = msgspec.structs.replace(look, settling=0.0)
     closed = known is None and look.history and _over(shown, task)
-    call = _followed(KnownCall(seen=Seen.CLOSED if closed else 0), shown, task, look, draft)
+    call = _followed(KnownCall(seen=Seen.CLOSED) if closed else _NO_CALL, shown, task, look, draft)
     return _left_if(task.status in WAITING, call)
 
 
@@ -225,28 +231,32 @@ def _enriched(call: Call) -> bool:
 
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
-    seen = before.seen & ~(Seen.TOLD_ID | Seen.TOLD_START) | told(shown)
+    seen = before.seen & ~TOLD | told(shown)
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
         ended = look.now
     # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
-    named = before if told(shown) else KnownCall()
-    held = shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
+    named = before if seen & TOLD else _NO_CALL
+    waits = seen & Seen.ENDED and not seen & Seen.CLOSED
     call = KnownCall(
         id=digest(shown.id) if shown.id else named.id,
         start=shown.start if shown.start is not None else named.start,
         digest=shown.digest,
         seen=seen,
         ended=ended,
-        held=held,
+        held=_held(shown, look) if waits else None,
         amounts=before.amounts,
     )
-    if not seen & Seen.ENDED or seen & Seen.CLOSED:
-        return msgspec.structs.replace(call, held=None)
+    if not waits:
+        return call
     if seen & Seen.COUNTED:
-        return _count_parts(call, shown, draft)
+        return _count_parts(call, shown, draft, ended=ended)
     return _finalised(call, draft) if _enriched(shown) else _settled(call, look, draft)
+
+
+def _held(shown: Call, look: Look) -> Call:
+    return shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
 
 
 def _settled(call: KnownCall, look: Look, draft: Draft) -> KnownCall:
@@ -261,14 +271,12 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
     if call.held is None:
         return call
     draft.call(call.held)
-    ended = None if call.name else call.ended
-    counted = msgspec.structs.replace(call, seen=call.seen | Seen.COUNTED, ended=ended)
-    return _count_parts(counted, call.held, draft)
+    return _count_parts(call, call.held, draft, ended=None if call.has_name else call.ended)
 
 
-def _count_parts(call: KnownCall, shown: Call, draft: Draft) -> KnownCall:
-    """Counts what has appeared of a counted call since the last look."""
-    seen = call.seen
+def _count_parts(call: KnownCall, shown: Call, draft: Draft, *, ended: float | None) -> KnownCall:
+    """The call, counted; counts what has appeared of it since the last look."""
+    seen = call.seen | Seen.COUNTED
     if shown.end is not None:
         draft.ended_at(shown.end)
     if shown.duration and not seen & Seen.DURATION:
@@ -288,4 +296,11 @@ def _count_parts(call: KnownCall, shown: Call, draft: Draft) -> KnownCall:
         draft.sentiment(shown.sentiment)
         seen |= Seen.SENTIMENT
     amounts = draft.amounts(call.amounts or NO_AMOUNTS, amounts_of(shown))
-    return msgspec.structs.replace(call, seen=seen, held=None, amounts=amounts if amounts != NO_AMOUNTS else None)
+    return KnownCall(
+        id=call.id,
+        start=call.start,
+        digest=call.digest,
+        seen=seen,
+        ended=ended,
+        amounts=amounts if amounts != NO_AMOUNTS else None,
+    )

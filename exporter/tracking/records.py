@@ -79,6 +79,11 @@ class KnownCall(msgspec.Struct, frozen=True, array_like=True):
     amounts: Amounts | None = None
 
     @property
+    def has_name(self) -> bool:
+        """Whether anything recognises this call when it is no longer its task's last."""
+        return bool(self.id) or self.start is not None
+
+    @property
     def name(self) -> int:
         """What recognises this call when it is no longer its task's last; 0 where nothing does."""
         return self.id or (digest(repr(self.start)) if self.start is not None else 0)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.records import Amounts
+from exporter.tracking.records import NO_AMOUNTS, Amounts
 from exporter.tracking.report import Counter, Distribution, Family, Histogram, Labels, Summary, Total
 from exporter.unpod.facts import Call
 
@@ -107,6 +107,7 @@ class Draft:
 
     def __init__(self, limits: Limits, numbers: Numbers) -> None:
         self._limits = limits
+        self._texts = {family: (*map(bound_text, bounds), _INFINITY) for family, bounds in limits.buckets.items()}
         self._capped = {family: _first_labels(numbers, family) for family in CAPPED}
         self.added: defaultdict[Key, int] = defaultdict(int)
         self.last_call_end: float | None = None
@@ -186,19 +187,16 @@ class Draft:
 
     def amounts(self, counted: Amounts, shown: Amounts) -> Amounts:
         """Counts by how much each amount of a counted call exceeds what was counted; returns what is counted now."""
-        totals = []
-        for key, before, now in zip(
-            _AMOUNT_KEYS, msgspec.structs.astuple(counted), msgspec.structs.astuple(shown), strict=True
-        ):
-            if now > before:
-                self.added[key] += now - before
-            totals.append(max(before, now))
-        return Amounts(*totals)
+        if shown == counted:
+            return counted
+        before, now = msgspec.structs.astuple(counted), msgspec.structs.astuple(shown)
+        for key, was, is_ in zip(_AMOUNT_KEYS, before, now, strict=True):
+            if is_ > was:
+                self.added[key] += is_ - was
+        return shown if counted == NO_AMOUNTS else Amounts(*map(max, before, now))
 
     def _observe(self, family: str, labels: Labels, value: float) -> None:
-        bounds = self._limits.buckets[family]
-        place = bisect_left(bounds, value)
-        bucket = bound_text(bounds[place]) if place < len(bounds) else _INFINITY
+        bucket = self._texts[family][bisect_left(self._limits.buckets[family], value)]
         self.added[(family, *labels, bucket)] += 1
         self.added[(family, *labels, _SUM)] += billionths(value)
 
