@@ -6,6 +6,7 @@ that agrees with ``count``. Nothing of a body but these numbers gets into a mess
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from datetime import UTC
@@ -41,6 +42,8 @@ _EPOCH: Final = 1e9
 _COUNT: Final = re.compile(r"[0-9]{1,15}")
 _SECONDS: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _MOST: Final = 2**53
+_AT_ONCE: Final = 50
+"""Tasks of a page that are read before others get their turn: one or two milliseconds."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     where: str
     status: int
-    body: bytes = b""
+    body: bytes | bytearray = b""
     """Of a 200 alone; nobody needs the others."""
     retry_after: str | None = None
     location: str | None = None
@@ -179,8 +182,8 @@ def _bad(answer: Answer, problem: str) -> BadResponse:
     return BadResponse(f"{answer.where} answered HTTP {answer.status}, but {problem}", status=answer.status)
 
 
-def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
-    """The facts of page ``number`` (from 1) of ``size`` tasks.
+async def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
+    """The facts of page ``number`` (from 1) of ``size`` tasks. Others get their turn while they are read.
 
     Raises:
         UnpodError: The answer is no success, truncated, or contradicts itself.
@@ -189,9 +192,14 @@ def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
         raise _error(answer, answer.status, now)
     data, total = _data(wire.tasks(answer.body), answer, now)
     whole_history = _check(answer, len(data), total, number, size)
-    tasks = tuple(task for entry in data if (task := _task(entry)) is not None)
+    tasks = []
+    for done, entry in enumerate(data, start=1):
+        if (task := _task(entry)) is not None:
+            tasks.append(task)
+        if done % _AT_ONCE == 0:
+            await asyncio.sleep(0)
     return Page(
-        tasks=tasks,
+        tasks=tuple(tasks),
         total=total,
         received=len(data),
         unidentified=len(data) - len(tasks),

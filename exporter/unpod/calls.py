@@ -8,6 +8,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
+import msgspec
+
 from exporter.unpod import times, wire
 from exporter.unpod.facts import Call, Latency
 from exporter.unpod.reasons import EndReason, end_reason
@@ -34,6 +36,7 @@ LONGEST_ANSWER: Final = 3600.0
 """Seconds that they take on average."""
 _NUMBER_FILLING: Final = re.compile(r"[\s().-]+")
 _PHONE_NUMBER: Final = re.compile(r"\+?[0-9]{5,15}")
+_digested: Final = msgspec.msgpack.Encoder()
 _NO_USAGE: Final = wire.Usage()
 _NOTHING_AFTER: Final = wire.PostCall()
 
@@ -118,6 +121,8 @@ def _duration(raw: object, start: float | None, end: float | None, odd: Odd) -> 
 
 
 def _own_number(raw: object) -> str:
+    if raw is None:
+        return ""
     bare = _NUMBER_FILLING.sub("", text(raw))
     return bare if _PHONE_NUMBER.fullmatch(bare) else ""
 
@@ -138,14 +143,12 @@ def _used(raw: object, odd: Odd) -> int:
 
 def _cost(output: wire.Output, odd: Odd) -> float:
     """The first cost that is told: the places repeat each other and are never added."""
-    metadata, breakdown = output.metadata, output.costBreakdown
-    told = (
-        output.cost,
-        metadata.cost if isinstance(metadata, wire.Metadata) else None,
-        breakdown.total if isinstance(breakdown, wire.CostBreakdown) else None,
-    )
-    costs = (taken(_dollars, raw, "cost", odd) for raw in told)
-    return next((cost for cost in costs if cost is not None), 0.0)
+    cost = taken(_dollars, output.cost, "cost", odd)
+    if cost is None and isinstance(output.metadata, wire.Metadata):
+        cost = taken(_dollars, output.metadata.cost, "cost", odd)
+    if cost is None and isinstance(output.costBreakdown, wire.CostBreakdown):
+        cost = taken(_dollars, output.costBreakdown.total, "cost", odd)
+    return cost or 0.0
 
 
 def _post_call(raw: object) -> wire.PostCall:
@@ -180,5 +183,7 @@ def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
 def _digest(identity: str, status: str, output: wire.Output, *moments: float | None) -> int:
     """63 bits, the same in every process: they fit a signed 64-bit integer."""
     reason = first(output.call_end_reason, output.endedReason)
-    told = (identity, status, reason if isinstance(reason, str | int) else type(reason).__name__, *moments)
-    return int.from_bytes(blake2b(repr(told).encode(), digest_size=8).digest()) >> 1
+    # As ASCII, because it may hold what is no text, or a number beyond all others.
+    said = ascii(reason if isinstance(reason, str | int) else type(reason).__name__)
+    told = _digested.encode((identity, status, said, *moments))
+    return int.from_bytes(blake2b(told, digest_size=8).digest()) >> 1

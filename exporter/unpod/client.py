@@ -151,8 +151,8 @@ class Client:
         if not agent:
             raise BadRequest("an agent without a handle has no tasks to ask for")
 
-        def read(answer: Answer) -> Page:
-            return answers.page(answer, number=page, size=page_size, now=self._clock())
+        async def read(answer: Answer) -> Page:
+            return await answers.page(answer, number=page, size=page_size, now=self._clock())
 
         return await self._ask(agent, {"page": str(page), "page_size": str(page_size)}, urgency, read)
 
@@ -163,12 +163,14 @@ class Client:
             UnpodError: There is no list to be had; its class says why.
         """
 
-        def read(answer: Answer) -> AgentList:
+        async def read(answer: Answer) -> AgentList:
             return answers.agents(answer, now=self._clock())
 
         return await self._ask(_LIST, _NO_QUERY, Urgency.FRESH, read)
 
-    async def _ask(self, who: str, query: Mapping[str, str], urgency: Urgency, read: Callable[[Answer], T]) -> T:
+    async def _ask(
+        self, who: str, query: Mapping[str, str], urgency: Urgency, read: Callable[[Answer], Awaitable[T]]
+    ) -> T:
         """What ``read`` makes of the answer to one request, in its turn."""
         self._refusals.check(who, self._token.value(), self._monotonic())
         async with self._turns.turn(who, urgency) as held:
@@ -176,7 +178,7 @@ class Client:
             token = self._usable(who)
             answer = await self._observed(who, query, token)
             self._obey(answer)
-            return self._judged(who, token, answer, read)
+            return await self._judged(who, token, answer, read)
 
     def _usable(self, who: str) -> str:
         """The token, unless it became pointless while its turn was awaited."""
@@ -206,10 +208,10 @@ class Client:
         if quota is not None:
             self._turns.ration(quota.remaining, quota.seconds)
 
-    def _judged(self, who: str, token: str, answer: Answer, read: Callable[[Answer], T]) -> T:
+    async def _judged(self, who: str, token: str, answer: Answer, read: Callable[[Answer], Awaitable[T]]) -> T:
         """What ``read`` makes of an answer; what it tells of the account holds for all requests."""
         try:
-            facts = read(answer)
+            facts = await read(answer)
         except Unauthorized as error:
             self._refusals.refused(who, token, str(error), self._monotonic())
             raise

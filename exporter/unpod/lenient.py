@@ -27,7 +27,7 @@ _DECODER: Final = json.JSONDecoder(strict=False, parse_int=_integer)
 Entry = Callable[[Any], Any]
 
 
-def document(body: bytes, entry: Entry) -> dict[str, Any] | None:
+def document(body: bytes | bytearray, entry: Entry) -> dict[str, Any] | None:
     """The members of the object that ``body`` holds, None where it holds no complete object.
 
     ``entry`` turns each item of a list directly inside the object into what is kept of it, at once, so that a large

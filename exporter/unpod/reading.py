@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from exporter.unpod import times, wire
@@ -15,6 +16,14 @@ from exporter.unpod.vocabulary import EXECUTION_TYPE_WORDS, STATUS_WORDS
 MOST_ATTEMPTS: Final = 10**6
 """Retries or failures of one task; more is nonsense."""
 
+_UNTOLD: Final = MappingProxyType(
+    {
+        (False, False): (),
+        (True, False): ("retry_attempt",),
+        (False, True): ("failure_count",),
+        (True, True): ("retry_attempt", "failure_count"),
+    }
+)
 _attempts: Final = partial(whole, most=MOST_ATTEMPTS)
 
 
@@ -31,7 +40,6 @@ def task(raw: object) -> Task | None:
         return None
     retries = taken(_attempts, raw.retry_attempt, "retry_attempt", odd)
     failures = taken(_attempts, raw.failure_count, "failure_count", odd)
-    attempts = {"retry_attempt": retries, "failure_count": failures}
     output = raw.output
     error = output.error if isinstance(output, wire.Output) else None
     return Task(
@@ -44,7 +52,7 @@ def task(raw: object) -> Task | None:
         execution_type=label(raw.execution_type, EXECUTION_TYPE_WORDS, "execution_type", odd),
         retry_attempt=retries or 0,
         failure_count=failures or 0,
-        untold=tuple(field for field, told in attempts.items() if told is None),
+        untold=_UNTOLD[retries is None, failures is None],
         failure_reason=failure_reason(first(raw.last_failure_reason, error)),
         scheduled=taken(times.due, raw.scheduled_timestamp, "scheduled_timestamp", odd),
         changed=taken(times.parse, raw.last_status_change, "last_status_change", odd),

@@ -6,6 +6,7 @@ The end reasons of the provider are an open set of several hundred codes: famili
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from exporter.unpod.values import absent, fold
@@ -106,10 +107,15 @@ def end_reason(raw: object) -> EndReason:
         return EndReason()
     if not isinstance(raw, str):
         return EndReason("other", "other", odd=True)
-    folded = fold(raw[:_LONGEST])
+    return _end_reason(raw[:_LONGEST])
+
+
+@lru_cache(maxsize=512)
+def _end_reason(told: str) -> EndReason:
+    folded = fold(told)
     if folded in NO_ENDS:
         return EndReason()
-    written = raw[:_LONGEST].strip().lower()
+    written = told.strip().lower()
     match = _END_REASON.fullmatch(_SPACES.sub("-", written))
     if match is None or match.lastgroup is None:
         return EndReason("other", _code(written) if _JOINED.search(written) else "other", ends=True, odd=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from exporter.unpod.values import absent
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND: Final = timedelta(seconds=1)
+_NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are told in UTC
+_EPOCH: Final = _NAIVE_EPOCH.replace(tzinfo=UTC)
 EARLIEST: Final = 946_684_800
 """The year 2000 in Unix seconds: nothing here is older."""
 LATEST: Final = 7_258_118_400
@@ -52,6 +52,12 @@ def _plausible(told: float | None) -> float | None:
 
 
 def _told(raw: object) -> float | None:
+    if isinstance(raw, str) and raw[4:5] == "-":
+        # Nearly always: a year, a dash, and so on. Whatever it is that does not fit is looked at below.
+        try:
+            return _seconds(datetime.fromisoformat(raw))
+        except ValueError:
+            pass
     if isinstance(raw, dict):
         raw = raw.get("$date", raw)
     if absent(raw):
@@ -68,11 +74,13 @@ def _told(raw: object) -> float | None:
 
 def _iso(written: str) -> float:
     try:
-        moment = datetime.fromisoformat(written)
+        return _seconds(datetime.fromisoformat(written))
     except ValueError:
-        moment = datetime.fromisoformat(_ZONE.sub("", written))
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) / _SECOND
+        return _seconds(datetime.fromisoformat(_ZONE.sub("", written)))
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)).total_seconds()
 
 
 def of_object_id(identity: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from exporter.unpod import wire
 from exporter.unpod.facts import Messages
 from exporter.unpod.values import Odd, absent, label
-from exporter.unpod.vocabulary import ROLE_WORDS
+from exporter.unpod.vocabulary import ROLE_WORDS, ROLES
 
 _LINE: Final = re.compile(rf"\s*({'|'.join(ROLE_WORDS)})\s*:(.*)", re.IGNORECASE)
 """A line that begins a message. Any other line goes on with the message before it: a colon alone is no role."""
@@ -24,35 +24,39 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
     Understood are a list of messages with a role, and text with lines ``Role: words``.
     """
     messages = _messages(raw, odd)
-    if not messages:
+    try:
+        told = Counter([message.role for message in messages])
+    except (AttributeError, TypeError):
+        # An item is no message, or a role no word: too seldom to be looked for in every message.
+        messages = [message for item in messages for message in _item(item, odd)]
+        told = Counter([message.role for message in messages])
+    if not told:
         return None, None
-    roles = [role if isinstance(role := message.role, str) or role is None else _NO_ROLE for message in messages]
-    told = Counter(roles)
     sides = {role: label(role, ROLE_WORDS, "transcript", odd, missing="other") for role in told}
-    counts: Counter[str] = Counter()
+    counts = dict.fromkeys(ROLES, 0)
     for role, number in told.items():
         counts[sides[role]] += number
-    silent = not any(
-        sides[role] == "user" and _has_words(message) for role, message in zip(roles, messages, strict=True)
-    )
-    return Messages(agent=counts["agent"], user=counts["user"], other=counts["other"]), silent
+    users = [role for role, side in sides.items() if side == "user"]
+    silent = not any(_has_words(message) for message in messages if message.role in users)
+    return Messages(**counts), silent
 
 
-def _messages(raw: object, odd: Odd) -> list[wire.Message]:
+def _messages(raw: object, odd: Odd) -> list[Any]:
+    """The messages, if they are any: a list that arrived may hold anything else as well."""
+    if isinstance(raw, list):
+        return raw
     if absent(raw):
         return []
     if isinstance(raw, str):
         return _lines(raw)
-    if not isinstance(raw, list):
-        odd.add("transcript")
-        return []
-    if all(isinstance(item, wire.Message) for item in raw):
-        return raw
-    return [message for item in raw for message in _item(item, odd)]
+    odd.add("transcript")
+    return []
 
 
 def _item(item: Any, odd: Odd) -> list[wire.Message]:
     if isinstance(item, wire.Message):
+        if not isinstance(item.role, str | None):
+            item.role = _NO_ROLE
         return [item]
     if isinstance(item, str):
         return _lines(item)
@@ -62,8 +66,12 @@ def _item(item: Any, odd: Odd) -> list[wire.Message]:
 
 
 def _has_words(message: wire.Message) -> bool:
-    told = next((words for words in (message.content, message.message, message.text) if words is not None), None)
-    return bool(told.strip()) if isinstance(told, str) else bool(told)
+    said = wire.says(message.content)
+    if said is None:
+        said = wire.says(message.message)
+    if said is None:
+        said = wire.says(message.text)
+    return bool(said)
 
 
 def _lines(written: str) -> list[wire.Message]:
@@ -71,7 +79,7 @@ def _lines(written: str) -> list[wire.Message]:
     for line in written.splitlines():
         begun = _LINE.match(line)
         if begun:
-            messages.append(wire.Message(role=begun[1], content=begun[2].strip()))
-        elif messages:
-            messages[-1].content = messages[-1].content or line.strip()
+            messages.append(wire.Message(role=begun[1], content=wire.written(begun[2])))
+        elif messages and not wire.says(messages[-1].content):
+            messages[-1].content = wire.written(line)
     return messages

@@ -96,7 +96,7 @@ class Transport:
                 quota=tuple(response.headers.get(f"X-RateLimit-{name}") for name in ("Limit", "Remaining", "Reset")),
             )
 
-    async def _body(self, response: aiohttp.ClientResponse, where: str, received: Received) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, where: str, received: Received) -> bytearray:
         limit = self._settings.max_response_bytes
         too_large = TooLarge(
             f"{where} answered with more than {limit} bytes: a smaller page size, or a higher limit, may help",
@@ -104,13 +104,15 @@ class Transport:
         )
         if (response.content_length or 0) > limit:
             raise too_large
-        chunks = []
+        # One piece of memory that grows, and is taken again for the next body: joined pieces would be got from the
+        # operating system, and given back, for every page.
+        body = bytearray()
         async for chunk in response.content.iter_any():
             received.bytes += len(chunk)
             if received.bytes > limit:
                 raise too_large
-            chunks.append(chunk)
-        return b"".join(chunks)
+            body += chunk
+        return body
 
 
 def _root(settings: Settings) -> tuple[URL, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 ABSENT: Final = frozenset({"", "null", "none", "na", "n/a"})
@@ -12,6 +13,8 @@ ABSENT: Final = frozenset({"", "null", "none", "na", "n/a"})
 _LONGEST_ABSENT: Final = 8
 """Characters of such a word as it is written: longer ones need not be looked up."""
 _SEPARATORS: Final = re.compile(r"[\s_-]+")
+_LONGEST_WORD: Final = 60
+"""Characters of a word that is remembered once it was folded: longer ones are nobody's vocabulary."""
 _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,24}(?:\.[0-9]{0,40})?")
 
 T = TypeVar("T")
@@ -21,19 +24,32 @@ Odd = set[str]
 
 def fold(word: str) -> str:
     """A word without case, space, ``-`` and ``_``: what comparisons see."""
+    return _folded(word) if len(word) <= _LONGEST_WORD else _fold(word)
+
+
+def _fold(word: str) -> str:
     return _SEPARATORS.sub("", word).casefold()
+
+
+# The platform says the same few words in every task.
+_folded: Final = lru_cache(maxsize=1024)(_fold)
 
 
 def absent(raw: object) -> bool:
     """Whether a value says nothing: null, white space, or one of the words for it."""
     if not isinstance(raw, str):
         return raw is None
-    return not raw or raw.isspace() or (len(raw) <= _LONGEST_ABSENT and fold(raw) in ABSENT)
+    if len(raw) > _LONGEST_ABSENT:
+        return raw.isspace()
+    return not raw or raw.isspace() or fold(raw) in ABSENT
 
 
 def first(*raws: object) -> object:
     """The first value that says something, None where none does."""
-    return next((raw for raw in raws if not absent(raw)), None)
+    for raw in raws:
+        if raw is not None and not absent(raw):
+            return raw
+    return None
 
 
 def text(raw: object) -> str:
@@ -42,12 +58,15 @@ def text(raw: object) -> str:
     Lone surrogates, which no file and no socket takes, are replaced.
     """
     if isinstance(raw, str):
-        return "" if absent(raw) else raw.strip().encode("utf-8", "replace").decode()
+        written = "" if absent(raw) else raw.strip()
+        return written if written.isascii() else written.encode("utf-8", "replace").decode()
     return str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else ""
 
 
 def number(raw: object, *, most: float) -> float | None:
     """A number from 0 to ``most``, also when written as a string."""
+    if type(raw) is float and 0 <= raw <= most:
+        return raw
     if absent(raw):
         return None
     if isinstance(raw, str) and _NUMERAL.fullmatch(raw.strip()):
@@ -85,8 +104,8 @@ def taken(read: Callable[[object], T | None], raw: object, field: str, odd: Odd)
 
 def label(raw: Any, words: Mapping[str, str], field: str, odd: Odd, *, missing: str = "unknown") -> str:
     """The word that a folded raw word maps to: ``missing`` when absent, ``other`` (and odd) when it fits nothing."""
-    if isinstance(raw, str) and raw in words:
-        return words[raw]
+    if isinstance(raw, str) and (known := words.get(raw)) is not None:
+        return known
     if absent(raw):
         return missing
     word = words.get(fold(raw)) if isinstance(raw, str) else None

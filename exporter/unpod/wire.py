@@ -3,6 +3,10 @@
 Every field takes every JSON value, so that one odd value never fails a page. A body that the fast decoder refuses as a
 whole (a raw control character, NaN, a lone surrogate, bad UTF-8, absurd nesting somewhere in a transcript) is decoded
 again tolerantly, entry by entry.
+
+Most of a body are the words of transcripts, which nobody needs: they are left in it as they are written. No struct can
+be part of a cycle, so none is shown to the garbage collector, which would else look through every page while it is
+decoded.
 """
 
 from __future__ import annotations
@@ -17,52 +21,58 @@ Loose = str | int | float | bool | list[Any] | None
 """What may stand where an object belongs."""
 
 
-class Message(msgspec.Struct):
+NOTHING: Final = msgspec.Raw(b"null")
+"""Words that are not there."""
+_SILENCE: Final = msgspec.Raw(b'""')
+_WORDS: Final = msgspec.Raw(b"true")
+
+
+class Message(msgspec.Struct, gc=False):
     """One message of a transcript; its words stand in the first of the other fields that is there."""
 
     role: Any = None
-    content: Any = None
-    message: Any = None
-    text: Any = None
+    content: msgspec.Raw = NOTHING
+    message: msgspec.Raw = NOTHING
+    text: msgspec.Raw = NOTHING
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     llm_prompt_tokens: Any = None
     llm_completion_tokens: Any = None
     tts_characters_count: Any = None
     stt_audio_duration: Any = None
 
 
-class Metadata(msgspec.Struct):
+class Metadata(msgspec.Struct, gc=False):
     cost: Any = None
     usage: Usage | Loose = None
 
 
-class CostBreakdown(msgspec.Struct):
+class CostBreakdown(msgspec.Struct, gc=False):
     total: Any = None
 
 
-class Summary(msgspec.Struct):
+class Summary(msgspec.Struct, gc=False):
     status: Any = None
 
 
-class Latency(msgspec.Struct):
+class Latency(msgspec.Struct, gc=False):
     count: Any = None
     avg: Any = None
 
 
-class Evaluation(msgspec.Struct):
+class Evaluation(msgspec.Struct, gc=False):
     llm_latency: Latency | Loose = None
 
 
-class PostCall(msgspec.Struct):
+class PostCall(msgspec.Struct, gc=False):
     summary: Summary | Loose = None
     outcome: Any = None
     sentiment: Any = None
     realtime_agent_evaluation: Evaluation | Loose = None
 
 
-class Output(msgspec.Struct):
+class Output(msgspec.Struct, gc=False):
     """The ``output`` of a task; the second block holds the names of the legacy Vapi object."""
 
     call_id: Any = None
@@ -88,7 +98,7 @@ class Output(msgspec.Struct):
     costBreakdown: CostBreakdown | Loose = None  # noqa: N815
 
 
-class Task(msgspec.Struct):
+class Task(msgspec.Struct, gc=False):
     id: Any = msgspec.field(default=None, name="_id")
     task_id: Any = None
     run_id: Any = None
@@ -103,19 +113,19 @@ class Task(msgspec.Struct):
     output: Output | Loose = None
 
 
-class Agent(msgspec.Struct):
+class Agent(msgspec.Struct, gc=False):
     handle: Any = None
     name: Any = None
     type: Any = None
 
 
-class TaskList(msgspec.Struct):
+class TaskList(msgspec.Struct, gc=False):
     count: Any = None
     status_code: Any = None
     data: list[Task | Loose] | dict[str, Any] | str | int | float | bool | None = None
 
 
-class AgentList(msgspec.Struct):
+class AgentList(msgspec.Struct, gc=False):
     count: Any = None
     status_code: Any = None
     data: list[Agent | Loose] | dict[str, Any] | str | int | float | bool | None = None
@@ -124,17 +134,18 @@ class AgentList(msgspec.Struct):
 _TASKS: Final = msgspec.json.Decoder(TaskList)
 _AGENTS: Final = msgspec.json.Decoder(AgentList)
 _POST_CALL: Final = msgspec.json.Decoder(PostCall)
+_WORDED: Final = ("content", "message", "text")
 _REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 E = TypeVar("E", TaskList, AgentList)
 
 
-def tasks(body: bytes) -> TaskList | None:
+def tasks(body: bytes | bytearray) -> TaskList | None:
     """The envelope of a page of tasks; None where the body is no complete JSON object."""
     return _envelope(body, _TASKS, Task)
 
 
-def agents(body: bytes) -> AgentList | None:
+def agents(body: bytes | bytearray) -> AgentList | None:
     """The envelope of the agents list; None where the body is no complete JSON object."""
     return _envelope(body, _AGENTS, Agent)
 
@@ -147,7 +158,24 @@ def post_call(written: str) -> PostCall | None:
         return None
 
 
-def _envelope(body: bytes, decoder: msgspec.json.Decoder[E], entry: type[msgspec.Struct]) -> E | None:
+def written(words: object) -> msgspec.Raw:
+    """What stands for words that were decoded already: as much as has to be known of them."""
+    if words is None:
+        return NOTHING
+    return _WORDS if (words.strip() if isinstance(words, str) else words) else _SILENCE
+
+
+def says(words: msgspec.Raw) -> bool | None:
+    """Whether words are any, and more than white space; None where nothing stands in their place."""
+    try:
+        told = msgspec.json.decode(words)
+    except _REFUSALS:
+        # It has passed as JSON, so it is text whose bytes are none: more than white space.
+        return True
+    return None if told is None else bool(told.strip() if isinstance(told, str) else told)
+
+
+def _envelope(body: bytes | bytearray, decoder: msgspec.json.Decoder[E], entry: type[msgspec.Struct]) -> E | None:
     try:
         return decoder.decode(body)
     except _REFUSALS:
@@ -158,6 +186,16 @@ def _envelope(body: bytes, decoder: msgspec.json.Decoder[E], entry: type[msgspec
 def _entry(value: Any, entry: type[msgspec.Struct]) -> Any:
     """An entry of ``data`` as its struct; None where even that is impossible."""
     try:
-        return msgspec.convert(value, entry) if isinstance(value, dict) else value
+        return msgspec.convert(_unspoken(value), entry) if isinstance(value, dict) else value
     except (msgspec.ValidationError, RecursionError):
         return None
+
+
+def _unspoken(value: dict[str, Any]) -> dict[str, Any]:
+    """The entry with the words of its transcript as if they were still written."""
+    output = value.get("output")
+    transcript = output.get("transcript") if isinstance(output, dict) else None
+    for message in transcript if isinstance(transcript, list) else ():
+        if isinstance(message, dict):
+            message |= {field: written(message[field]) for field in _WORDED if field in message}
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ def page(body: bytes) -> None:
     """A page of tasks is a page or a typed error; its tasks are counted once, however often they are read, survive the
     state, and can be shown."""
     try:
-        read = answers.page(Answer(where="here", status=200, body=body), number=1, size=200, now=NOW)
+        read = _page(Answer(where="here", status=200, body=body))
     except UnpodError:
         return
     once = Draft(_LIMITS, {})
@@ -47,6 +48,10 @@ def page(body: bytes) -> None:
     numbers = plus(once.added, later.added)
     assert all(number >= 0 for number in numbers.values())
     _show(numbers)
+
+
+def _page(answer: Answer) -> Page:
+    return asyncio.run(answers.page(answer, number=1, size=200, now=NOW))
 
 
 def _look(read: Page, known: Mapping[str, Record], now: float, draft: Draft) -> dict[str, Record]:
@@ -84,7 +89,7 @@ def refusal(data: bytes) -> None:
     status = 100 + int.from_bytes(data[:2]) % 500
     header = data[2:].decode("latin-1")
     answer = Answer(where="here", status=status, retry_after=header, location=header)
-    assert _refusal(lambda: answers.page(answer, number=1, size=200, now=NOW), UnpodError).isprintable()
+    assert _refusal(lambda: _page(answer), UnpodError).isprintable()
     pause = answers.retry_after(header, NOW)
     assert pause is None or 0 <= pause <= answers.LONGEST_PAUSE
 

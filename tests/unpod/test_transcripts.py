@@ -91,7 +91,9 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters=":"))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ROLES, WORDS)))
 def test_every_message_of_a_list_is_counted_once(messages: list[tuple[str, str]]) -> None:
-    counted, silent = transcript([wire.Message(role=role, content=words) for role, words in messages], set())
+    counted, silent = transcript(
+        [wire.Message(role=role, content=wire.written(words)) for role, words in messages], set()
+    )
     sides = [ROLE_WORDS[role] for role, _ in messages]
     if not messages:
         assert counted is None
@@ -103,6 +105,21 @@ def test_every_message_of_a_list_is_counted_once(messages: list[tuple[str, str]]
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ROLES, st.sampled_from(["", "yes", "so: what", " "]))))
 def test_text_and_list_tell_the_same(messages: list[tuple[str, str]]) -> None:
-    listed = [wire.Message(role=role, content=words) for role, words in messages]
+    listed = [wire.Message(role=role, content=wire.written(words)) for role, words in messages]
     written = "\n".join(f"{role.title()}: {words}" for role, words in messages)
     assert transcript(written, set()) == transcript(listed, set())
+
+
+@pytest.mark.parametrize("words", [b'"\xff"', b'"\xe0\xa4"', b"1e999", b"1" * 6000, b"true", b'[""]'])
+def test_words_that_are_no_text_are_words(words: bytes) -> None:
+    page = wire.tasks(b'{"data":[{"output":{"transcript":[{"role":"user","content":%b}]}}]}' % words)
+    assert page is not None
+    assert transcript(page.data[0].output.transcript, set()) == (Messages(user=1), False)
+
+
+@pytest.mark.parametrize("words", [b"0", b"{}", b"[]", b"false", b'"\\u00a0\\n"'])
+@pytest.mark.parametrize("poison", [b'""', b"NaN"], ids=["read strictly", "read tolerantly"])
+def test_words_that_say_nothing_are_none(words: bytes, poison: bytes) -> None:
+    page = wire.tasks(b'{"data":[{"x":%b,"output":{"transcript":[{"role":"user","content":%b}]}}]}' % (poison, words))
+    assert page is not None
+    assert transcript(page.data[0].output.transcript, set()) == (Messages(user=1), True)
