@@ -25,6 +25,6 @@ WORKDIR /etc/unpod-exporter
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 EXPOSE 10130
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import http.client, os; address = os.environ.get('UNPOD_EXPORTER_WEB_LISTEN_ADDRESS', ':10130').split()[0]; connection = http.client.HTTPConnection('127.0.0.1', int(address.rpartition(':')[2]), timeout=3); connection.request('GET', '/-/healthy'); raise SystemExit(connection.getresponse().status != 200)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-m", "exporter.health"]
 ENTRYPOINT ["unpod-exporter"]
 CMD ["run"]
