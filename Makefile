@@ -14,11 +14,13 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it those stay that still fit.
 UPGRADE ?=
 
-DEBIAN_TOOLS := curl prometheus prometheus-alertmanager kubernetes-client systemd
-TOOLS := curl prometheus promtool amtool kubectl systemd-analyze systemd-socket-activate
+# Each with the Debian package that brings it.
+TOOLS := curl:curl prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager kubectl:kubernetes-client \
+	systemd-analyze:systemd systemd-socket-activate:systemd chromium:chromium npm:npm
+AXE := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools install lint types format docs lock audit clean
+.PHONY: help demo test tools axe screenshots install lint types format docs lock audit clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -26,7 +28,7 @@ help: ## what can be made
 demo: $(STAMP) ## a simulated platform and the exporter together: no account and no config needed
 	$(BIN)/unpod-exporter demo
 
-test: $(STAMP) tools ## all tests, among them the linters, the types and the walls between the packages
+test: $(STAMP) tools axe ## all tests, among them the linters, the types and the walls between the packages
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
 
 install: $(STAMP) ## the exporter and what its development needs, in .venv
@@ -48,17 +50,27 @@ venv-module:
 		echo "sudo apt-get install python3-venv), then run make again." >&2; exit 1; \
 	fi
 
-# Some tests ask the real Prometheus, systemd or kubectl; without them they fail.
+# Some tests ask the real Prometheus, systemd, kubectl or Chromium; without them they fail.
 tools:
-	@missing=; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for pair in $(TOOLS); do command -v $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_TOOLS); \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
 	else \
-		echo "Missing:$$missing. The tests that need them will fail. On Debian and Ubuntu:" >&2; \
-		echo "  sudo apt-get install $(DEBIAN_TOOLS)" >&2; \
+		echo "The tests that need what is missing will fail. On Debian and Ubuntu:" >&2; \
+		echo "  sudo apt-get install$$missing" >&2; \
 		echo "elsewhere: https://prometheus.io/download/" >&2; \
 	fi
+
+# What checks in the browser that everybody can use the pages.
+axe: tools $(AXE)
+
+$(AXE): tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+screenshots: $(STAMP) tools ## docs/images from faults that are played to a real exporter
+	$(BIN)/python -m tests.browser.screenshots docs/images
 
 lint: $(STAMP) ## ruff, and the walls between the packages
 	$(BIN)/ruff check .
@@ -83,5 +95,5 @@ audit: $(STAMP) ## known vulnerabilities of what is in requirements.lock; asks a
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip
 
 clean: ## away with everything that was made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

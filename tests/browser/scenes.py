@@ -130,9 +130,9 @@ async def scene(*, history: float = 24.0, agents: Any = AGENTS, **sections: Any)
 
 
 @asynccontextmanager
-async def well(**more: Any) -> AsyncIterator[Scene]:
-    """Everything has been read, and an hour has passed."""
-    async with scene(**more) as played:
+async def well(history: float = 24.0) -> AsyncIterator[Scene]:
+    """Everything has been read, and some minutes have passed."""
+    async with scene(history=history) as played:
         await played.settles()
         await played.passes(MINUTE * 5)
         await played.passes(17.0)
@@ -140,36 +140,36 @@ async def well(**more: Any) -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def bad_token() -> AsyncIterator[Scene]:
+async def bad_token(history: float = 24.0) -> AsyncIterator[Scene]:
     """The token was revoked a quarter of an hour ago."""
-    async with well() as played:
+    async with well(history) as played:
         played.made.fails("unauthorized", endpoint=None)
         await played.passes(MINUTE * 14)
         yield played
 
 
 @asynccontextmanager
-async def no_access() -> AsyncIterator[Scene]:
+async def no_access(history: float = 24.0) -> AsyncIterator[Scene]:
     """One agent lives in a space that the token's user may not see."""
-    async with well() as played:
+    async with well(history) as played:
         played.made.fails("no_access", agent=COLLECTIONS)
         await played.passes(MINUTE * 7)
         yield played
 
 
 @asynccontextmanager
-async def platform_down() -> AsyncIterator[Scene]:
+async def platform_down(history: float = 24.0) -> AsyncIterator[Scene]:
     """The platform has gone away."""
-    async with well() as played:
+    async with well(history) as played:
         played.made.fails("close", endpoint=None)
         await played.passes(MINUTE * 18)
         yield played
 
 
 @asynccontextmanager
-async def rate_limited() -> AsyncIterator[Scene]:
+async def rate_limited(history: float = 24.0) -> AsyncIterator[Scene]:
     """The platform has just said to one agent that there were too many requests, and lets all of them wait."""
-    async with well() as played:
+    async with well(history) as played:
         played.made.fails("rate_limited", agent=SALES, retry_after=90.0)
         fleet = played.exporter.fleet
         due = fleet.due(SALES)
@@ -179,10 +179,10 @@ async def rate_limited() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def unreadable() -> AsyncIterator[Scene]:
-    """The platform cannot deliver three tasks of an agent, and has no agent of another name."""
-    async with scene() as played:
-        for document in played.made.world.tasks(SUPPORT, page_size=0).documents[40:43]:
+async def unreadable(history: float = 24.0) -> AsyncIterator[Scene]:
+    """The platform cannot deliver three tasks of an agent."""
+    async with scene(history=history) as played:
+        for document in played.made.world.tasks(SUPPORT, page_size=0).documents[10:13]:
             one = json.loads(document)["task_id"]
             played.made.world.poison(SUPPORT, one)
         await played.settles()
@@ -191,11 +191,11 @@ async def unreadable() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def first_reading() -> AsyncIterator[Scene]:
+async def first_reading(history: float = 96.0) -> AsyncIterator[Scene]:
     """Two histories are long, and are being read for the first time."""
-    async with scene(history=96.0, api={"page_size": 50, "max_concurrent_requests": 8}) as played:
-        for agent, page in ((SALES, 24), (COLLECTIONS, 9)):
-            played.made.fails("black_hole", agent=agent, page=page, times=1)
+    async with scene(history=history, api={"page_size": 50, "max_concurrent_requests": 8}) as played:
+        for agent, page in ((SALES, history / 4), (COLLECTIONS, history / 10)):
+            played.made.fails("black_hole", agent=agent, page=int(page), times=1)
         trackers = played.exporter.fleet.trackers
 
         def has_come_so_far() -> bool:
@@ -206,7 +206,7 @@ async def first_reading() -> AsyncIterator[Scene]:
         yield played
 
 
-SCENES: dict[str, Callable[[], AbstractAsyncContextManager[Scene]]] = {
+SCENES: dict[str, Callable[..., AbstractAsyncContextManager[Scene]]] = {
     "fine": well,
     "bad-token": bad_token,
     "no-access": no_access,
@@ -215,4 +215,4 @@ SCENES: dict[str, Callable[[], AbstractAsyncContextManager[Scene]]] = {
     "unreadable-tasks": unreadable,
     "first-reading": first_reading,
 }
-"""By the names of their pictures."""
+"""By the names of their pictures. Each can be told how many hours of history the platform has."""

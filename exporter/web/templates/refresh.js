@@ -13,7 +13,9 @@
   // What the reader has set, or is typing, is not taken back.
   const kept = (node, name) => (node.nodeName === "DETAILS" && name === "open") || (node.nodeName === "INPUT" && name === "value");
 
-  const alike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && (one.id || "") === (other.id || "");
+  // What tells an element from its neighbours, so that it is moved rather than made into another.
+  const key = (node) => node.id || node.dataset?.key || node.getAttribute?.("aria-labelledby") || "";
+  const alike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && key(one) === key(other);
 
   function attributes(old, fresh) {
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(old, name)) old.removeAttribute(name);
@@ -21,10 +23,10 @@
   }
 
   function children(old, fresh) {
-    const named = new Map([...old.children].filter((node) => node.id).map((node) => [node.id, node]));
+    const named = new Map([...old.children].filter(key).map((node) => [key(node), node]));
     let place = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
-      const found = wanted.id ? named.get(wanted.id) : place;
+      const found = key(wanted) ? named.get(key(wanted)) : place;
       if (found && alike(found, wanted)) {
         if (found === place) place = place.nextSibling;
         else old.insertBefore(found, place);
