@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
+import msgspec
 
 from exporter import __version__, console, demo, logs, service, systemd
-from exporter.config import Config, ConfigError, load
+from exporter.config import Config, ConfigError, Shard, load
 from exporter.config.access import load_web
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
@@ -26,6 +27,7 @@ from exporter.web.listen import Address, ListenError, parse_listen_address
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+_ALONE: Final = Shard()
 _DEFAULT_FILE: Final = Path("config.yaml")
 _EXPECTED: Final = (ConfigError, StorageError, UnpodError, ListenError)
 """What a person can mend: told in a line, without a traceback."""
@@ -71,6 +73,13 @@ _web_config_file = _option(
     help="TLS, users, headers and a rate limit, in the format of Prometheus.",
 )
 _state_path = _option("state.path", help="In place of state.path of the settings: a file, or memory.")
+_shard_index = _option(
+    "shard.index",
+    type=click.IntRange(0),
+    default=0,
+    help="Which of the exporters that share the agents this is, from 0.",
+)
+_shard_count = _option("shard.count", type=click.IntRange(1), default=1, help="How many exporters share the agents.")
 _log_level = _option("log.level", type=click.Choice(list(logs.LEVELS)), default="info", help="What is logged.")
 _log_format = _option("log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="How it is logged.")
 
@@ -98,6 +107,8 @@ def main() -> None:
 @_web_config_file
 @_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
 @_state_path
+@_shard_index
+@_shard_count
 @_log_level
 @_log_format
 def run(
@@ -107,11 +118,13 @@ def run(
     web_config_file: Path | None,
     web_telemetry_path: str,
     state_path: str | None,
+    shard_index: int,
+    shard_count: int,
     log_level: logs.Level,
     log_format: logs.Format,
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
-    config = _loaded(config_file, state_path, web_config_file)
+    config = _loaded(config_file, state_path, web_config_file, _shard(shard_index, shard_count))
     log, display = opened(log_level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
@@ -132,11 +145,20 @@ def check(config_file: Path | None, web_config_file: Path | None) -> None:
 @main.command()
 @_config_file
 @_state_path
+@_shard_index
+@_shard_count
 @_log_level
 @_log_format
-def once(config_file: Path | None, state_path: str | None, log_level: logs.Level, log_format: logs.Format) -> None:
+def once(
+    config_file: Path | None,
+    state_path: str | None,
+    shard_index: int,
+    shard_count: int,
+    log_level: logs.Level,
+    log_format: logs.Format,
+) -> None:
     """Polls every agent once and prints the metrics."""
-    config = _loaded(config_file, state_path)
+    config = _loaded(config_file, state_path, shard=_shard(shard_index, shard_count))
     log, display = opened(log_level, log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
     click.echo(text, nl=False)
@@ -188,7 +210,16 @@ def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: flo
     _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=click.echo))
 
 
-def _loaded(file: Path | None, state_path: str | None, web_config_file: Path | None = None) -> Config:
+def _shard(index: int, count: int) -> Shard:
+    try:
+        return Shard(index=index, count=count)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--shard.index") from error
+
+
+def _loaded(
+    file: Path | None, state_path: str | None, web_config_file: Path | None = None, shard: Shard = _ALONE
+) -> Config:
     """The settings of the named file, of config.yaml where there is one, or of the environment.
 
     What is wrong with them, and with the web config, ends the program, all of it at once.
@@ -200,7 +231,7 @@ def _loaded(file: Path | None, state_path: str | None, web_config_file: Path | N
         _or_problems(problems, lambda: load_web(web_config_file))
     if config is None or problems:
         _fail(ConfigError(tuple(problems)))
-    return config
+    return msgspec.structs.replace(config, shard=shard)
 
 
 def _or_problems(problems: list[str], read: Callable[[], T]) -> T | None:

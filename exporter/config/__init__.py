@@ -1,7 +1,7 @@
 """config.yaml, or the environment alone, as typed and frozen settings; every error with its path in the file."""
 
 from exporter.config.loading import ConfigError, load
-from exporter.config.model import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, State
+from exporter.config.model import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, Shard, State
 
 __all__ = [
     "ALL",
@@ -13,6 +13,7 @@ __all__ = [
     "Metrics",
     "Polling",
     "Secret",
+    "Shard",
     "State",
     "load",
 ]

@@ -96,6 +96,19 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """None: in memory alone."""
 
 
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of several exporters that share the agents this one is. It comes from flags alone."""
+
+    index: int = 0
+    """From 0."""
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where there can be no such shard."""
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"there is no shard {self.index} of {self.count}: shards count from 0")
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     api: Api
     polling: Polling = Polling()
@@ -103,5 +116,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Discovery = Discovery()
     metrics: Metrics = Metrics()
     state: State = State()
+    shard: Shard = Shard()
     source: str = ""
     """Where the settings come from, in words for a log line."""

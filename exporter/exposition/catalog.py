@@ -253,6 +253,26 @@ _PROCESS: Final = (
         scope=Scope.PROCESS,
     ),
     Family(
+        name="unpod_exporter_shard_info",
+        kind=Kind.GAUGE,
+        help="1, with which shard of how many this exporter is",
+        labels=(Label("shard_index"), Label("shard_count")),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_agents_skipped",
+        kind=Kind.GAUGE,
+        help="Entries of the last list of agents that were skipped, since their handle is empty or occurs before",
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_schedule_lag_seconds",
+        kind=Kind.GAUGE,
+        help="By how much polling.interval is stretched, as requests_per_minute does not suffice for all agents; 0: it "
+        "does",
+        scope=Scope.PROCESS,
+    ),
+    Family(
         name="unpod_exporter_api_requests_total",
         kind=Kind.COUNTER,
         help="Requests to the platform, by HTTP status, or by the reason why there was none",

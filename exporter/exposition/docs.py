@@ -25,6 +25,8 @@ _OPEN: Final = {
     "name": "open: the agent's own name",
     "version": "open",
     "python_version": "open",
+    "shard_index": "a number from 0",
+    "shard_count": "a number from 1",
 }
 
 

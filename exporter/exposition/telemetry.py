@@ -44,6 +44,10 @@ class Telemetry:
         metrics.gauge("build_info").labels(version, platform.python_version()).set(1)
         self._config_ok = metrics.gauge("config_last_reload_successful")
         self._config_ok_at = metrics.gauge("config_last_reload_success_timestamp_seconds")
+        self._shard = metrics.gauge("shard_info")
+        self._shard.labels("0", "1").set(1)
+        self._skipped = metrics.gauge("agents_skipped")
+        self._lag = metrics.gauge("schedule_lag_seconds")
         self._requests = metrics.counter("api_requests_total")
         self._request_seconds = metrics.histogram("api_request_duration_seconds")
         self._response_bytes = metrics.counter("api_response_bytes_total")
@@ -58,6 +62,19 @@ class Telemetry:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+
+    def is_shard(self, index: int, count: int) -> None:
+        """Which shard of how many this exporter is; unless told, the only one."""
+        self._shard.clear()
+        self._shard.labels(str(index), str(count)).set(1)
+
+    def listed(self, skipped: int) -> None:
+        """The list of agents has been read, so many entries of which were skipped."""
+        self._skipped.set(skipped)
+
+    def schedule(self, lag: Callable[[], float]) -> None:
+        """What tells by how many seconds the interval is stretched."""
+        self._lag.set_function(lag)
 
     def request(self, endpoint: str, code: str, seconds: float, received: int) -> None:
         """A request to the platform has ended: its HTTP status or bounded failure word, and the bytes received."""

@@ -63,7 +63,9 @@ class Exporter:
             )
 
         async def listed() -> Iterable[Agent]:
-            return (await client.agents()).agents
+            found = await client.agents()
+            telemetry.listed(found.skipped)
+            return found.agents
 
         self.fleet = Fleet(
             parts.plan(config),
@@ -75,6 +77,7 @@ class Exporter:
             now=clock.now,
             sleep=clock.sleep,
         )
+        telemetry.schedule(lambda: self.fleet.lag)
         self.overview = Overview(
             version=__version__,
             platform=config.api.base_url,
@@ -118,6 +121,7 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     started = clock.now()
     telemetry = Telemetry(catalog.families(parts.shown(config)), version=__version__, started=started)
     telemetry.config_loaded(True, started)
+    telemetry.is_shard(config.shard.index, config.shard.count)
 
     def told(what: SetAside) -> None:
         log.error("damaged state set aside", **parts.set_aside_in_words(what, config))

@@ -10,7 +10,7 @@ from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
 from exporter.tracking.damage import SetAside
 from exporter.tracking.fleet import Named, Plan
-from exporter.tracking.roster import Choice
+from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.rules import Rules
 from exporter.tracking.tallies import Limits
 from exporter.unpod.client import FileToken, Settings, StaticToken, Token
@@ -72,14 +72,20 @@ def rules(config: Config) -> Rules:
 def plan(config: Config) -> Plan:
     """Of the fleet."""
     discovery = config.discovery
-    choice = Choice(include=discovery.include, exclude=discovery.exclude, types=discovery.types)
+    shard = Shard(index=config.shard.index, count=config.shard.count)
+    choice = Choice(include=discovery.include, exclude=discovery.exclude, types=discovery.types, shard=shard)
     # The list tells the agents' names as well, but the platform refuses it without an organisation.
     reads_list = discovery.enabled or config.api.org_handle is not None
     return Plan(
         interval=config.polling.interval,
-        named=tuple(Named(handle=one.handle, interval=one.interval, labels=one.labels) for one in config.agents),
+        named=tuple(
+            Named(handle=one.handle, interval=one.interval, labels=one.labels)
+            for one in config.agents
+            if shard.owns(one.handle)
+        ),
         choice=choice if discovery.enabled else None,
         list_interval=discovery.interval if reads_list else None,
+        requests_per_minute=config.api.requests_per_minute,
     )
 
 

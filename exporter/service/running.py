@@ -135,6 +135,7 @@ async def run(
         platform=config.api.base_url,
         agents=len(config.agents),
         discovery=config.discovery.enabled,
+        shard=f"{config.shard.index} of {config.shard.count}",
         state=state_in_words(config),
     )
     notifier = Notifier(os.environ, os.getpid())

@@ -166,6 +166,7 @@ class Entry:
         return await self.commit(
             complete=True,
             carried=False,
+            left=False,
             count_from=self._history_ends(),
             last_success=now,
             reported=pages.total,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -15,9 +16,17 @@ import msgspec
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen
-from exporter.tracking.schedule import after_failure, next_slot, until_next_look
+from exporter.tracking.schedule import (
+    BARRED,
+    HEARTBEAT,
+    NEEDS_A_PERSON,
+    Stretch,
+    after_failure,
+    next_slot,
+    until_next_look,
+)
 from exporter.tracking.tracker import Tracker
-from exporter.unpod.errors import UnpodError
+from exporter.unpod.errors import Unauthorized, UnpodError
 from exporter.unpod.facts import Agent
 
 
@@ -50,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the listed agents are polled as well; None: none of them."""
     list_interval: float | None = 600.0
     """Seconds between two looks at the list of agents, which also tells their names; None: it is never read."""
+    requests_per_minute: float | None = None
+    """How many are allowed, for which intervals are stretched where need be; None: any number."""
 
 
 class _Trouble(msgspec.Struct, frozen=True):
@@ -93,6 +104,11 @@ class Fleet:
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._due: dict[str, float] = {}
+        self._stretch = Stretch(plan.requests_per_minute)
+        self._told_factor = 1.0
+        """What was last said of the factor."""
+        self._gone: frozenset[str] = frozenset()
+        """Agents that are listed no more."""
         self._group: asyncio.TaskGroup | None = None
         self._watch: asyncio.Task[None] | None = None
         self._next_look: float | None = None
@@ -129,6 +145,14 @@ class Fleet:
 
     def interval(self, handle: str) -> float:
         """Seconds between two polls of an agent that does well."""
+        return self._wished(handle) * self._stretch.factor
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds the interval of all agents is stretched, since requests do not suffice; 0: they do."""
+        return self._plan.interval * (self._stretch.factor - 1.0)
+
+    def _wished(self, handle: str) -> float:
         named = self._named.get(handle)
         return named.interval if named and named.interval else self._plan.interval
 
@@ -138,6 +162,7 @@ class Fleet:
         again = chosen(tuple(self._named), (Agent(handle=handle) for handle in stored), self._by_handle())
         for handle in again:
             await self._take_up(handle)
+        self._settle()
 
     async def run(self) -> None:
         """Polls until it is cancelled."""
@@ -174,6 +199,10 @@ class Fleet:
         known = [tracker.identity for tracker in self.trackers.values()]
         for handle in self.trackers.keys() - set(chosen(tuple(self._named), known, self._by_handle())):
             await self._drop(handle)
+        self._stretch.per_minute = plan.requests_per_minute
+        for handle in self.trackers:
+            self._stretch.expects(handle, self._wished(handle))
+        self._settle()
         for handle in self.trackers:
             await self._reschedule(handle, intervals[handle])
             with self._going_on("agent not shown", handle):
@@ -196,6 +225,7 @@ class Fleet:
             await self._look()
         async with asyncio.TaskGroup() as group:
             polls = {handle: group.create_task(self._poll(handle)) for handle in self.trackers}
+        await self._let_go_of_those_that_have_left()
         return {handle: poll.result() for handle, poll in polls.items()}
 
     def show(self, handle: str) -> None:
@@ -209,19 +239,29 @@ class Fleet:
         return None if choice is None else msgspec.structs.replace(choice, types=())
 
     async def _take_up(self, handle: str, told: Agent | None = None) -> None:
-        tracker = self.trackers[handle] = self._track(handle)
+        tracker = self._track(handle)
+        with self._going_on("agent not loaded", handle):
+            await tracker.try_load()
         if told is not None:
             tracker.identify(told)
+        elif tracker.has_left and handle not in self._named:
+            return
+        self.trackers[handle] = tracker
+        self._stretch.expects(handle, self._wished(handle))
         if not self._looked or self._plan.choice is None:
             self._first.add(handle)
         with self._going_on("agent not shown", handle):
-            await tracker.try_load()
             self.show(handle)
 
     async def _drop(self, handle: str) -> None:
-        """Polls and shows an agent no more; its state stays."""
+        """Polls and shows an unwanted agent no more; its state stays."""
         self._log.info("agent not wanted", agent=handle)
         await self._stop(self._loops.pop(handle, None))
+        self._forget(handle)
+
+    def _forget(self, handle: str) -> None:
+        self._stretch.forget(handle)
+        self._loops.pop(handle, None)
         self._troubles.pop(handle, None)
         self._due.pop(handle, None)
         self._shown.pop(handle, None)
@@ -302,6 +342,9 @@ class Fleet:
         for handle in fresh:
             self._log.info("agent discovered", agent=handle)
             await self._take_up(handle, told.get(handle))
+        self._gone = frozenset(self.trackers) - set(wanted)
+        await self._let_go_of_those_that_have_left()
+        self._settle()
         self.notice = "" if self.trackers else _NOBODY.format(len(told))
         self._looked = True
         return fresh
@@ -317,6 +360,9 @@ class Fleet:
             wait = self._plan.interval
             with self._going_on("agent not polled", handle):
                 wait = self._delay(handle, await self._poll(handle))
+                if self._has_left(handle):
+                    await self._let_go(handle)
+                    return
             self._due[handle] = self._now() + wait
             await self._sleep(wait)
 
@@ -328,8 +374,60 @@ class Fleet:
         except Exception as error:
             outcome = tracker.spoil(error)
             self._show_failure(handle)
+        self._learn(handle, outcome)
         self._tell(handle, outcome)
         return outcome
+
+    def _learn(self, handle: str, outcome: Outcome) -> None:
+        """Takes note of how many requests an agent needs."""
+        interval = self._wished(handle)
+        if outcome.reason is None and not outcome.first:
+            self._stretch.learns(handle, interval, outcome.requests)
+        elif outcome.reason in NEEDS_A_PERSON - {Unauthorized.reason}:
+            self._stretch.expects(handle, max(interval, HEARTBEAT))
+        else:
+            self._stretch.expects(handle, interval)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Stretches all intervals as far as need be, and says so when that begins, has doubled, or ends."""
+        self._stretch.settle()
+        factor = self._stretch.factor
+        if factor == 1.0 and self._told_factor > 1.0:
+            self._told_factor = factor
+            self._log.info("agents are polled at their interval again", seconds=self._plan.interval)
+        elif factor >= 2.0 * self._told_factor or factor > 1.0 == self._told_factor:
+            self._told_factor = factor
+            self._log.warning(
+                "agents are polled less often than they should be",
+                seconds=round(self._plan.interval * factor, 1),
+                instead_of=self._plan.interval,
+                requests_per_minute=self._plan.requests_per_minute,
+                needed=math.ceil(self._stretch.needed),
+                advice=_STRETCHED,
+            )
+
+    def _has_left(self, handle: str) -> bool:
+        """Whether an agent that is listed no more has nothing left to tell: all of it is settled, or it can no longer
+        be read, and for so long that its gauges are stale."""
+        tracker = self.trackers[handle]
+        if handle not in self._gone or tracker.last is None:
+            return False
+        if tracker.last.reason in BARRED:
+            return tracker.fresh_until is None or tracker.fresh_until < self._now()
+        return tracker.last.reason is None and tracker.is_settled
+
+    async def _let_go_of_those_that_have_left(self) -> None:
+        for handle in filter(self._has_left, self._gone & self.trackers.keys()):
+            await self._stop(self._loops.pop(handle, None))
+            await self._let_go(handle)
+
+    async def _let_go(self, handle: str) -> None:
+        """Polls and shows an agent no more that has left; its state stays, and comes back with it."""
+        self._log.info("agent gone", agent=handle)
+        with self._going_on("agent not left", handle):
+            await self.trackers[handle].leave()
+        self._forget(handle)
 
     def _show_failure(self, handle: str) -> None:
         """Publishes that polls fail, beside the numbers that could be shown last."""
@@ -388,6 +486,10 @@ class Fleet:
 
 
 _NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."
+_STRETCHED: Final = (
+    "raise api.requests_per_minute if the platform allows it, lengthen polling.interval, or share the agents with "
+    "--shard.count"
+)
 
 
 def _whereabouts(error: Exception) -> str:

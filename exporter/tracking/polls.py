@@ -30,6 +30,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     error: Exception | None = None
     """None: it succeeded. An ``UnpodError``, a ``StorageError``, or a defect of this program."""
+    requests: int = 0
+    """How many it took, without those of the sweep."""
     pages: int = 0
     tasks: int = 0
     """How many tasks were read."""

@@ -1,13 +1,42 @@
-"""Which agents are polled: those that are named, and those that are discovered."""
+"""Which agents are polled: those that are named, and those that are discovered, as far as they fall to this shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
 from exporter.unpod.facts import Agent
+
+_MULTIPLIER: Final = 2862933555777941757
+_MODULUS: Final = 2**64
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several exporters that share the agents without talking to each other."""
+
+    index: int = 0
+    """From 0."""
+    count: int = 1
+
+    def owns(self, handle: str) -> bool:
+        """Whether an agent falls to this shard. Every agent falls to exactly one."""
+        return _bucket(handle, self.count) == self.index
+
+
+def _bucket(handle: str, count: int) -> int:
+    """The jump consistent hash of Lamping and Veach: with one shard more, an agent stays where it is or moves to the
+    new one, as one in ``count`` does."""
+    key = int.from_bytes(blake2b(handle.encode("utf-8", "surrogatepass"), digest_size=8, person=b"shard").digest())
+    bucket, jump = 0, 0
+    while jump < count:
+        bucket = jump
+        key = (key * _MULTIPLIER + 1) % _MODULUS
+        jump = int((bucket + 1) * (2**31 / ((key >> 33) + 1)))
+    return bucket
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +47,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     """Words of ``vocabulary.AGENT_TYPES``; empty: all."""
+    shard: Shard = Shard()
 
     def wants(self, agent: Agent) -> bool:
         """Whether a listed agent is to be polled."""
@@ -25,6 +55,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             _matches(agent.handle, self.include)
             and not _matches(agent.handle, self.exclude)
             and (not self.types or agent.type in self.types)
+            and self.shard.owns(agent.handle)
         )
 
 

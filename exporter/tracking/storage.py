@@ -76,6 +76,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The buckets that each histogram was counted into."""
     capped: tuple[str, ...] = ()
     """Which of the families with an open set of labels were counted."""
+    left: bool = False
+    """The agent is no longer listed, and nothing of it was left to be told when it was polled last."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,6 +108,23 @@ class Tracker:
         return self._calls if self._complete else None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether no task is known that polls would look at: none is open, and none has changed of late."""
+        return self._state is not None and self._complete and not self._state.watched
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it had left the list when it was last polled, with nothing left to tell."""
+        return self._book.left
+
+    async def leave(self) -> None:
+        """Keeps in mind that it has left the list, until it is polled again. Raises ``StorageError``."""
+        state = await self.load()
+        book = msgspec.structs.replace(state.book, left=True)
+        await self._storage.commit(self.agent, Commit(book=book))
+        self._state = msgspec.structs.replace(state, book=book)
+
+    @property
     def unreadable(self) -> int:
         """How many tasks the platform cannot deliver."""
         return len(self._book.unreadable)
@@ -265,7 +282,14 @@ class Tracker:
         now = self._now()
         self._state = await entry.finish(now, pages, **swept)
         self._measure(self._state)
-        return Outcome(seconds=0.0, pages=entry.pages, tasks=entry.tasks, changes=entry.grown, first=first)
+        return Outcome(
+            seconds=0.0,
+            requests=pages.requests,
+            pages=entry.pages,
+            tasks=entry.tasks,
+            changes=entry.grown,
+            first=first,
+        )
 
     async def _read_first(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
         """Reads the history for the first time, or what an earlier process has left of it."""

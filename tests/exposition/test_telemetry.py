@@ -50,6 +50,20 @@ def test_a_request_is_counted_with_its_code_its_time_and_its_bytes(telemetry: Te
     assert shown["api_response_bytes_total"] == 1024
 
 
+def test_it_is_the_only_shard_unless_told_otherwise(telemetry: Telemetry) -> None:
+    assert values(telemetry)['shard_info{shard_index="0",shard_count="1"}'] == 1
+    telemetry.is_shard(2, 3)
+    shown = {name: value for name, value in values(telemetry).items() if name.startswith("shard_info")}
+    assert shown == {'shard_info{shard_index="2",shard_count="3"}': 1}
+
+
+def test_what_the_list_held_and_how_far_intervals_are_stretched_is_shown(telemetry: Telemetry) -> None:
+    assert (values(telemetry)["agents_skipped"], values(telemetry)["schedule_lag_seconds"]) == (0, 0)
+    telemetry.listed(2)
+    telemetry.schedule(lambda: 37.5)
+    assert (values(telemetry)["agents_skipped"], values(telemetry)["schedule_lag_seconds"]) == (2, 37.5)
+
+
 def test_waits_commits_sizes_and_scrapes_are_shown(telemetry: Telemetry) -> None:
     telemetry.waited(1.5)
     telemetry.waited(2.0)

@@ -78,6 +78,13 @@ class Alarm:
             self.sleepers.pop(name).set()
         await self.until_asleep(*names)
 
+    async def ends(self, name: str) -> None:
+        """Lets the task of this name do what it does until it ends."""
+        (task,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
+        self.sleepers.pop(name).set()
+        async with asyncio.timeout(10):
+            await asyncio.wait([task])
+
 
 class Platform(Shelf):
     """A shelf on which the tasks of each agent may fail, with a list that may fail too."""

@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import pytest
 
 from exporter.tracking.fleet import Named, Plan
-from exporter.tracking.roster import Choice
+from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.storage import StorageError
-from exporter.unpod.errors import BadRequest, Timeout
+from exporter.unpod.errors import BadRequest, Forbidden, NoAccess, NotFound, Timeout, UnpodError
 from exporter.unpod.facts import Agent
 from tests.tracking.crew import EVERYBODY, crew, named
-from tests.tracking.platform import values
+from tests.tracking.platform import RULES, values
 from tests.tracking.stories import ended, task
 
 
@@ -31,11 +32,136 @@ async def test_discovery_adds_agents_while_it_runs() -> None:
         assert made.alarm.slept["list of agents"] == [600.0, 600.0]
 
 
-async def test_an_agent_that_leaves_the_list_is_polled_on() -> None:
+async def test_an_agent_that_leaves_the_list_keeps_its_counters_until_its_last_open_task_is_settled() -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        made.platform.agents["two"] = [task("pending"), task("completed", ended("A"), id="T2")]
+        async with made.running("list of agents", "poll one", "poll two"):
+            made.platform.listed.pop()
+            await made.alarm.wake("list of agents", "poll two")
+            assert values(made.shown("two"), "agent_polls") == {(): 2}
+            made.platform.agents["two"][0] = task("completed", ended("B"))
+            made.time.now += 60
+            await made.alarm.wake("poll two")
+            assert made.removed == [], "it may still change"
+            made.time.now += 3600
+            await made.alarm.ends("poll two")
+            assert made.removed == ["two"]
+            assert made.fleet.trackers.keys() == {"one"}
+            assert ("info", "agent gone", {"agent": "two"}) in made.log.lines
+            await made.alarm.wake("list of agents")
+            assert made.removed == ["two"]
+            made.platform.listed.append(Agent(handle="two"))
+            await made.alarm.wake("list of agents")
+            assert values(made.shown("two"), "calls") == {("outbound", "completed"): 2}
+            await made.alarm.until_asleep("poll two")
+            assert values(made.shown("two"), "calls") == {("outbound", "completed"): 2}
+
+
+async def test_an_agent_with_nothing_open_leaves_with_the_list_that_has_it_no_more() -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        async with made.running("list of agents", "poll one", "poll two"):
+            made.platform.listed.pop()
+            await made.alarm.wake("list of agents")
+            assert made.removed == ["two"]
+        made.starts(EVERYBODY)
+        await made.fleet.resume(await made.storage.agents())
+        assert made.fleet.trackers.keys() == {"one"}, "it does not come back with a restart"
+        made.platform.listed.append(Agent(handle="two"))
+        assert (await made.fleet.once()).keys() == {"one", "two"}
+        made.starts(EVERYBODY)
+        await made.fleet.resume(await made.storage.agents())
+        assert made.fleet.trackers.keys() == {"one", "two"}
+
+
+async def test_an_agent_that_left_while_nobody_looked_is_polled_once_more() -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        await made.fleet.once()
+        made.platform.agents["two"] = [task("completed", ended("A"))]
+        made.platform.listed.pop()
+        fleet = made.starts(EVERYBODY)
+        await fleet.resume(await made.storage.agents())
+        assert (await fleet.once()).keys() == {"one", "two"}
+        assert values(made.shown("two"), "calls") == {("outbound", "completed"): 1}
+        assert fleet.trackers.keys() == {"one", "two"}, "its record may still change"
+
+
+@pytest.mark.parametrize("barred", [NotFound("404"), Forbidden("403"), NoAccess("206")], ids=lambda error: error.reason)
+async def test_an_agent_that_is_neither_listed_nor_readable_leaves_once_its_gauges_are_stale(
+    barred: UnpodError,
+) -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        made.platform.agents["two"] = [task("pending")]
+        async with made.running("list of agents", "poll one", "poll two"):
+            made.platform.listed.pop()
+            made.platform.breaks["two"] = barred
+            await made.alarm.wake("list of agents", "poll two")
+            made.time.now += RULES.max_staleness
+            await made.alarm.wake("poll two")
+            assert made.removed == []
+            made.time.now += 1
+            await made.alarm.ends("poll two")
+            assert made.removed == ["two"]
+
+
+async def test_an_agent_that_is_not_listed_and_fails_in_a_way_that_can_heal_stays() -> None:
+    async with crew(EVERYBODY, "one", "two") as made:
+        made.platform.agents["two"] = [task("pending")]
+        async with made.running("list of agents", "poll one", "poll two"):
+            made.platform.listed.pop()
+            made.platform.breaks["two"] = Timeout("40 s")
+            await made.alarm.wake("list of agents", "poll two")
+            made.time.now += 86_400
+            await made.alarm.wake("poll two", "list of agents")
+            assert made.removed == []
+
+
+async def test_an_agent_that_is_named_never_leaves() -> None:
+    plan = msgspec.structs.replace(EVERYBODY, named=(Named(handle="two"),))
+    async with crew(plan, "one", "two") as made:
+        await made.fleet.resume([])
+        async with made.running("list of agents", "poll one", "poll two"):
+            made.platform.listed.pop()
+            made.platform.breaks["two"] = NotFound("404")
+            made.time.now += 86_400
+            await made.alarm.wake("list of agents", "poll two", "poll one")
+            assert made.removed == []
+
+
+async def test_a_list_that_cannot_be_read_makes_nobody_leave() -> None:
     async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents", "poll one", "poll two"):
         made.platform.listed.pop()
-        await made.alarm.wake("list of agents", "poll two")
-        assert values(made.shown("two"), "agent_polls") == {(): 2}
+        made.platform.list_fails = Timeout("40 s")
+        await made.alarm.wake("list of agents", "poll one", "poll two")
+        assert made.removed == []
+
+
+async def test_a_state_that_cannot_be_written_lets_an_agent_leave_all_the_same() -> None:
+    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents", "poll one", "poll two"):
+        made.platform.listed.pop()
+
+        async def full(*_: Any) -> None:
+            raise StorageError("disk full")
+
+        made.storage.commit = full
+        await made.alarm.wake("list of agents")
+        assert made.removed == ["two"]
+
+
+async def test_of_what_the_state_knows_a_shard_shows_and_polls_its_own_agents_only() -> None:
+    handles = [f"agent-{number}" for number in range(20)]
+    async with crew(EVERYBODY, *handles) as made:
+        await made.fleet.once()
+        polled: list[str] = []
+        for index in range(3):
+            shard = Shard(index=index, count=3)
+            made.published.clear()
+            fleet = made.starts(Plan(choice=Choice(shard=shard)))
+            await fleet.resume(await made.storage.agents())
+            own = {handle for handle in handles if shard.owns(handle)}
+            assert {report.agent for report in made.published} == own
+            assert (await fleet.once()).keys() == own
+            polled += own
+        assert sorted(polled) == sorted(handles)
 
 
 async def test_a_list_that_cannot_be_read_changes_nothing_and_is_read_again() -> None:
@@ -103,6 +229,7 @@ async def test_why_there_are_no_agents_is_said_until_there_are_some() -> None:
 
 async def test_a_resumed_agent_that_the_list_shows_as_unwanted_is_polled_and_shown_no_more() -> None:
     async with crew(EVERYBODY, "voice", "chat", "gone", "named") as made:
+        made.platform.agents["gone"] = [task("pending")]
         await made.fleet.once()
         asked_before = made.platform.asked
         plan = Plan(choice=Choice(types=("voice",)), named=(Named(handle="named"),))

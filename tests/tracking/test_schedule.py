@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.tracking.schedule import HEARTBEAT, LONGEST, NEEDS_A_PERSON, after_failure, next_slot, slot
+from exporter.tracking.schedule import (
+    HEARTBEAT,
+    LONGEST,
+    NEEDS_A_PERSON,
+    PLANNED,
+    STEADY,
+    Stretch,
+    after_failure,
+    next_slot,
+    slot,
+)
 from exporter.unpod.errors import REASONS
 
 handles = st.text(max_size=30)
@@ -44,12 +54,22 @@ def test_the_place_of_an_agent_is_the_same_in_every_process() -> None:
     assert slot("sales", 60.0) == pytest.approx(55.766, abs=1e-3)
 
 
-@given(reason=st.sampled_from(sorted(NEEDS_A_PERSON)), failures=st.integers(1, 10**6), interval=intervals, seed=seeds)
+persons = sorted(NEEDS_A_PERSON - {"unauthorized"})
+
+
+@given(reason=st.sampled_from(persons), failures=st.integers(1, 10**6), interval=intervals, seed=seeds)
 def test_what_no_retry_heals_is_tried_at_a_slow_heartbeat(
     reason: str, failures: int, interval: float, seed: int
 ) -> None:
     delay = after_failure(reason, failures, interval, Random(seed))
     assert 0.9 * max(interval, HEARTBEAT) <= delay <= 1.1 * max(interval, HEARTBEAT)
+
+
+@given(failures=st.integers(1, 10**6), interval=intervals, seed=seeds)
+def test_a_refused_token_which_costs_no_request_keeps_no_agent_waiting(
+    failures: int, interval: float, seed: int
+) -> None:
+    assert 0.9 * interval <= after_failure("unauthorized", failures, interval, Random(seed)) <= 1.1 * interval
 
 
 @given(reason=heals, failures=st.integers(1, 10**6), interval=intervals, seed=seeds)
@@ -78,3 +98,63 @@ def test_agents_that_fail_together_do_not_come_back_together() -> None:
 def test_every_reason_has_a_back_off() -> None:
     assert set(REASONS) > NEEDS_A_PERSON
     assert all(after_failure(reason, 1, 60.0, Random(0)) > 0 for reason in REASONS)
+
+
+# Stretching
+
+
+def stretch_of(agents: int, *, per_minute: float | None = 60.0, interval: float = 60.0) -> Stretch:
+    made = Stretch(per_minute)
+    for number in range(agents):
+        made.expects(str(number), interval)
+    made.settle()
+    return made
+
+
+def test_intervals_are_as_wished_while_requests_suffice() -> None:
+    assert stretch_of(1).factor == 1.0
+    assert stretch_of(48).factor == 1.0, "four fifths of 60"
+    assert stretch_of(2000, per_minute=None).factor == 1.0
+
+
+@given(agents=st.integers(52, 2000), per_minute=st.floats(1.0, 60.0), interval=st.floats(1.0, 60.0))
+def test_stretched_polls_need_what_is_planned_for_them(agents: int, per_minute: float, interval: float) -> None:
+    factor = stretch_of(agents, per_minute=per_minute, interval=interval).factor
+    assert agents * 60.0 / (interval * factor) == pytest.approx(PLANNED * per_minute)
+
+
+def test_agents_whose_polls_take_more_requests_or_come_more_often_count_for_more() -> None:
+    made = Stretch(60.0)
+    for _ in range(100):
+        made.learns("deep", 60.0, 40)
+    made.expects("often", 10.0)
+    assert made.needed == pytest.approx((40 + 6) / PLANNED)
+    made.forget("deep")
+    assert made.needed == pytest.approx(6 / PLANNED)
+
+
+@given(
+    agents=st.integers(1, 300),
+    requests=st.lists(st.integers(1, 3), min_size=50, max_size=400),
+    per_minute=st.floats(1.0, 200.0),
+)
+def test_the_factor_moves_only_when_it_makes_a_difference(agents: int, requests: list[int], per_minute: float) -> None:
+    made = stretch_of(agents, per_minute=per_minute)
+    for number, took in enumerate(requests):
+        before = made.factor
+        made.learns(str(number % agents), 60.0, took)
+        made.settle()
+        wanted = max(1.0, made.needed / per_minute)
+        assert wanted / STEADY <= made.factor <= wanted * STEADY
+        assert made.factor == before or max(made.factor / before, before / made.factor) > 1.0
+        made.settle()
+        assert made.factor == before or made.factor == max(1.0, made.needed / per_minute), "it settles at once"
+
+
+def test_the_same_need_is_always_answered_by_the_same_factor() -> None:
+    made = stretch_of(500)
+    for _ in range(20):
+        for number in range(500):
+            made.learns(str(number), 60.0, 1)
+            made.settle()
+        assert made.factor == pytest.approx(500 / 48)
