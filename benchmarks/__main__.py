@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import first_reading, steady
+from benchmarks import first_reading, fleet, scrape, steady
 from benchmarks.table import Benchmark
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType(
     {
         "first-reading": first_reading.rows,
         "steady": steady.rows,
+        "scrape": scrape.rows,
+        "fleet": fleet.rows,
     }
 )
 

@@ -28,9 +28,7 @@ AGENT = "bench"
 @contextmanager
 def platform(count: int, size: int, open_: int) -> Iterator[str]:
     """The base URL of a platform with these tasks."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.platform", *map(str, (count, size, open_, port))]
     with subprocess.Popen(command) as process:  # noqa: S603 - our own module
         url = f"http://127.0.0.1:{port}"
@@ -39,6 +37,14 @@ def platform(count: int, size: int, open_: int) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
+
+
+def free_port() -> int:
+    """A port that nobody listens at yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _wait_for(url: str) -> None:

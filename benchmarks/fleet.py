@@ -1,0 +1,174 @@
+"""A thousand agents with a million tasks in a real exporter: scrapes while it polls, its memory, and a Prometheus."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final, NamedTuple
+
+from benchmarks.measure import free_port, platform
+from benchmarks.scrape import GZIP, OPENMETRICS, TEXT, fetched, timed
+from benchmarks.table import Row, scaled
+
+_AGENTS: Final = 1_000
+_TASKS: Final = 1_000
+"""Of each agent."""
+_OPEN: Final = 5
+_BYTES: Final = 2_000
+_SCRAPES: Final = 300
+_PAUSE: Final = 0.05
+"""Seconds between two scrapes: long enough for the polls to go on."""
+_PATIENCE: Final = 900
+"""Seconds."""
+_PROMETHEUS_SCRAPES: Final = 4
+_NEVER: Final = "100d"
+
+
+class Exporter(NamedTuple):
+    """A real exporter that runs."""
+
+    pid: int
+    port: int
+
+    def memory(self, what: str) -> int:
+        """``VmRSS`` (now) or ``VmHWM`` (the most so far), in bytes."""
+        return int(re.findall(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())[0]) * 1024
+
+    def polls(self) -> int:
+        """How many polls have ended."""
+        text = fetched(self.port, TEXT).decode()
+        return sum(
+            int(float(number)) for number in re.findall(r"^unpod_agent_polls_total\S+ (\S+)$", text, re.MULTILINE)
+        )
+
+
+def rows(scale: float) -> Iterator[Row]:
+    """How scrapes do beside polls, what all that takes, and what Prometheus says of it."""
+    agents = scaled(_AGENTS, scale, least=50)
+    name = f"{agents:,} agents, {agents * _TASKS:,} tasks"
+    with tempfile.TemporaryDirectory() as folder, platform(_TASKS, _BYTES, _OPEN) as url:
+        with exporter(Path(folder), url, agents, interval=_NEVER) as idle:
+            calm = _scrapes(idle.port)
+            most = idle.memory("VmHWM")
+            yield from _prometheus(Path(folder), idle, name)
+        with exporter(Path(folder), url, agents, interval="1s") as busy:
+            before, began = busy.polls(), time.perf_counter()
+            stirred = _scrapes(busy.port)
+            pace = (busy.polls() - before) / (time.perf_counter() - began)
+            most = max(most, busy.memory("VmHWM"))
+            now = busy.memory("VmRSS")
+    yield Row(
+        f"{name}: p99 of a scrape while {pace:.0f} polls a second end / while none does",
+        f"{_p99(stirred) * 1e3:.1f} / {_p99(calm) * 1e3:.1f} ms",
+        f"{_p99(stirred) / _p99(calm):.1f}",
+        "at most 5",
+    )
+    yield Row(f"{name}: median of the same", f"{median(stirred) * 1e3:.1f} / {median(calm) * 1e3:.1f} ms")
+    yield Row(f"{name}: resident memory now / at most", f"{now / 1e6:.0f} / {most / 1e6:.0f} MB", goal="at most 300 MB")
+
+
+@contextmanager
+def exporter(folder: Path, url: str, agents: int, *, interval: str) -> Iterator[Exporter]:
+    """An exporter that has polled each agent once, and goes on at this interval."""
+    config = {
+        "api": {"base_url": url, "token": "bench", "requests_per_minute": 10**7},
+        "polling": {"interval": interval, "max_staleness": _NEVER},
+        "agents": [f"outbound-sales-agent-{place:04d}" for place in range(agents)],
+        "discovery": {"enabled": False},
+        "state": {"path": str(folder / "state.db")},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
+    port = free_port()
+    command = [sys.executable, "-m", "exporter", "run", "--config.file", str(folder / "config.yaml")]
+    command += ["--web.listen-address", f"127.0.0.1:{port}", "--log.level", "error"]
+    with subprocess.Popen(command) as process:  # noqa: S603 - our own module
+        try:
+            _until_ready(port)
+            yield Exporter(process.pid, port)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _until_ready(port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            fetched(port, {}, "/-/ready")
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.5)
+        else:
+            return
+    raise TimeoutError("not every agent has been polled")
+
+
+def _scrapes(port: int) -> list[float]:
+    seconds = []
+    for _ in range(_SCRAPES):
+        seconds.append(timed(port, OPENMETRICS | GZIP))
+        time.sleep(_PAUSE)
+    return seconds[1:]
+
+
+def _p99(seconds: list[float]) -> float:
+    return quantiles(seconds, n=100)[98]
+
+
+def _prometheus(folder: Path, target: Exporter, name: str) -> Iterator[Row]:
+    """What promtool and a Prometheus say of the whole output."""
+    text = fetched(target.port, TEXT)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)  # noqa: S607
+    said = (checked.stdout + checked.stderr).decode().strip() or "nothing"
+    yield Row(f"{name}: what promtool check metrics has to say", said, goal="nothing")
+    port = free_port()
+    jobs = {"unpod": target.port, "prometheus": port}
+    scrapes = [{"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{at}"]}]} for job, at in jobs.items()]
+    (folder / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "5s"}, "scrape_configs": scrapes}))
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    with subprocess.Popen(command) as process:  # noqa: S603 - Debian's
+        try:
+            _until_scraped(port)
+            took, samples, memory = (
+                _asked(port, query)
+                for query in (
+                    'avg_over_time(scrape_duration_seconds{job="unpod"}[1h])',
+                    'scrape_samples_scraped{job="unpod"}',
+                    'process_resident_memory_bytes{job="prometheus"}',
+                )
+            )
+        finally:
+            process.terminate()
+    yield Row(f"{name}: Prometheus' scrape_samples_scraped", f"{samples:,.0f}")
+    yield Row(f"{name}: Prometheus' scrape_duration_seconds, mean", f"{took * 1e3:.0f} ms")
+    yield Row(f"{name}: Prometheus' own resident memory", f"{memory / 1e6:.0f} MB")
+
+
+def _until_scraped(port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    query = 'sum_over_time(up{job="unpod"}[1h])'
+    while time.monotonic() < deadline:
+        try:
+            if _asked(port, query) >= _PROMETHEUS_SCRAPES:
+                return
+        except (OSError, IndexError):
+            pass
+        time.sleep(0.5)
+    raise TimeoutError("Prometheus does not scrape")
+
+
+def _asked(port: int, query: str) -> float:
+    url = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return float(json.load(answer)["data"]["result"][0]["value"][1])
