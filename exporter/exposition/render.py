@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from itertools import chain
 
-from exporter.exposition import chunks
+from exporter.exposition import chunks, packing
 from exporter.exposition.catalog import INFO
 from exporter.exposition.family import Family, Scope
 from exporter.exposition.lines import Format
-from exporter.exposition.sheet import Sheet
+from exporter.exposition.packing import Packed
+from exporter.exposition.sheet import Column, Pack, Sheet
 from exporter.exposition.totals import Totals
 from exporter.tracking.report import Report
 
 Write = Callable[[Family, Report, chunks.Seen, Format], bytes]
 Texts = tuple[bytes, ...]
 """Of an agent, one for each family."""
-Version = tuple[int, int]
 
 
 class UnknownAgentError(LookupError):
@@ -33,13 +33,12 @@ class Board:
     publication changes it. Not safe for use by several threads.
     """
 
-    def __init__(self, catalog: Iterable[Family], *, write: Write = chunks.write) -> None:
+    def __init__(self, catalog: Iterable[Family], *, write: Write = chunks.write, pack: Pack = packing.pack) -> None:
         shown = [family for family in catalog if family.scope is not Scope.PROCESS]
         self._families = tuple(family for family in shown if family.scope is Scope.AGENT)
         self._sources = {family.source: family for family in shown if family.name != INFO}
-        self._heads = {form: [chunks.head(family, form) for family in self._families] for form in Format}
-        self._expires = [family.expires for family in self._families]
         self._write = write
+        self._pack = pack
         self._entries: dict[str, _Entry] = {}
         self._sheets: dict[Format, Sheet] = {}
         self._totals = Totals(family for family in shown if family.scope is Scope.SUM)
@@ -68,43 +67,41 @@ class Board:
             sheet.remove(agent)
         self._totals.remove(agent)
 
-    def render(self, form: Format, now: float, agents: Sequence[str] = ()) -> bytes:
-        """All families, without what ends the format (``Format.end``); of these agents alone, if any are named.
+    def render(self, form: Format, now: float, agents: Collection[str] = ()) -> bytes:
+        """All families, without what ends the format (``Format.end``).
 
-        Raises what ``selected`` raises.
-        """
-        return b"".join(self.selected(form, now, agents) if agents else self.everything(form, now)[1])
-
-    def everything(self, form: Format, now: float) -> tuple[Version, Iterable[bytes]]:
-        """All families in this format, in pieces that are to be joined before anything else is published; with their
-        version: as long as that is the same, so are the pieces.
-
-        ``now`` are Unix seconds: what agents showed is left out where it is not fresh any more.
-        """
-        if form not in self._sheets:
-            self._sheets[form] = self._laid_out(form, self._entries)
-        stale = {agent for agent, entry in self._entries.items() if not entry.is_fresh(now)}
-        version, pieces = self._sheets[form].pieces(stale)
-        return (version, self._totals.version), chain(pieces, self._totals.pieces(form))
-
-    def selected(self, form: Format, now: float, agents: Iterable[str]) -> Iterable[bytes]:
-        """All families of these agents alone, in pieces; without the sums over all agents.
+        Args:
+            form: the format.
+            now: Unix seconds; what agents showed is left out where it is not fresh any more.
+            agents: these agents alone, without the sums over all of them; none: everything.
 
         Raises:
             UnknownAgentError: one of ``agents`` has published nothing.
         """
-        chosen = {agent: self._entry(agent) for agent in sorted(set(agents))}
-        sheet = self._laid_out(form, chosen)
-        return sheet.pieces({agent for agent, entry in chosen.items() if not entry.is_fresh(now)})[1]
+        columns = self._selected(form, now, agents) if agents else self._everything(form, now)
+        pieces = chain.from_iterable(column.pieces() for column in columns)
+        return b"".join(pieces if agents else chain(pieces, self._totals.pieces(form)))
 
-    def _entry(self, agent: str) -> _Entry:
-        try:
-            return self._entries[agent]
-        except KeyError:
-            raise UnknownAgentError(agent) from None
+    def packed(self, form: Format, now: float) -> tuple[Iterable[Packed], bytes]:
+        """The same of all agents: their families, of which only those are packed that changed, and the sums."""
+        return [column.packed() for column in self._everything(form, now)], b"".join(self._totals.pieces(form))
+
+    def _everything(self, form: Format, now: float) -> Sequence[Column]:
+        if form not in self._sheets:
+            self._sheets[form] = self._laid_out(form, self._entries)
+        return self._sheets[form].columns(_stale(self._entries, now))
+
+    def _selected(self, form: Format, now: float, agents: Collection[str]) -> Sequence[Column]:
+        for agent in agents:
+            if agent not in self._entries:
+                raise UnknownAgentError(agent)
+        chosen = {agent: self._entries[agent] for agent in agents}
+        return self._laid_out(form, chosen).columns(_stale(chosen, now))
 
     def _laid_out(self, form: Format, entries: Mapping[str, _Entry]) -> Sheet:
-        sheet = Sheet(self._heads[form], self._expires)
+        sheet = Sheet(
+            [Column(chunks.head(family, form), expires=family.expires, pack=self._pack) for family in self._families]
+        )
         for agent, entry in entries.items():
             if form not in entry.texts:
                 entry.texts[form] = self._written(entry, form)
@@ -137,3 +134,7 @@ class _Entry:
     def is_fresh(self, now: float) -> bool:
         """Whether the gauges of what the platform showed may still be shown."""
         return self.report.fresh_until is not None and now <= self.report.fresh_until
+
+
+def _stale(entries: Mapping[str, _Entry], now: float) -> Set[str]:
+    return {agent for agent, entry in entries.items() if not entry.is_fresh(now)}

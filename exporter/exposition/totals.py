@@ -19,8 +19,6 @@ class Totals:
         self._families = {family.source: family for family in families}
         self._addends: dict[str, dict[str, reports.Family]] = {source: {} for source in self._families}
         self._texts: dict[Format, dict[str, bytes]] = {form: {} for form in Format}
-        self.version = 0
-        """As long as it is the same, so is every sum."""
 
     def put(self, report: Report) -> None:
         """The numbers of an agent, in place of those before."""
@@ -50,7 +48,6 @@ class Totals:
             del addends[agent]
         else:
             addends[agent] = numbers
-        self.version += 1
         for texts in self._texts.values():
             texts.pop(source, None)
 

@@ -28,9 +28,7 @@ class MetricsAnswer(Protocol):
 class Metrics(Protocol):
     """Answers a scrape."""
 
-    async def __call__(
-        self, accept: str | None, accept_encoding: str | None, agents: Sequence[str], /
-    ) -> MetricsAnswer:
+    def __call__(self, accept: str | None, accept_encoding: str | None, agents: Sequence[str], /) -> MetricsAnswer:
         """The metrics, of these agents alone if any are named, as the request headers ask for them."""
 
 

@@ -60,7 +60,7 @@ def _agent_routes(pages: Pages) -> dict[str, Handler]:
 def _metrics(pages: Pages) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         agents = request.query.getall("agent", [])
-        answer = await pages.metrics(request.headers.get("Accept"), request.headers.get("Accept-Encoding"), agents)
+        answer = pages.metrics(request.headers.get("Accept"), request.headers.get("Accept-Encoding"), agents)
         headers = {"Content-Type": answer.content_type, "Vary": "Accept, Accept-Encoding"}
         if answer.content_encoding is not None:
             headers["Content-Encoding"] = answer.content_encoding

@@ -15,7 +15,7 @@ from tests.web.made import detail, failing, fine, status
 async def client(aiohttp_client: AiohttpClient) -> TestClient:
     """A server with two agents, one of which is failing; each agent has a page unless it is called nobody."""
 
-    async def metrics(*_: object) -> SimpleNamespace:
+    def metrics(*_: object) -> SimpleNamespace:
         return SimpleNamespace(body=b"", content_type="text/plain", content_encoding=None, status=200)
 
     def agent(handle: str) -> AgentDetail | None:

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
-from exporter.web.pages import AgentDetail, AgentStatus, Metrics, Pages, PollStatus, Status
+from exporter.web.pages import AgentDetail, AgentStatus, Pages, PollStatus, Status
 from exporter.web.server import create_app
 
 NOW = 1_763_733_000.0
@@ -51,18 +51,9 @@ class Answer(msgspec.Struct, frozen=True):
     status: int = 200
 
 
-async def echo(accept: str | None, accept_encoding: str | None, agents: Sequence[str]) -> Answer:
+def echo(accept: str | None, accept_encoding: str | None, agents: Sequence[str]) -> Answer:
     """Metrics that tell what was asked for."""
     return Answer(f"{accept}|{accept_encoding}|{','.join(agents)}".encode())
-
-
-def always(answer: Answer) -> Metrics:
-    """Metrics that give one answer, whatever is asked for."""
-
-    async def metrics(*_: object) -> Answer:
-        return answer
-
-    return metrics
 
 
 def pages(**changes: object) -> Pages:
@@ -101,14 +92,14 @@ class TestMetrics:
 
     async def test_a_packed_answer_says_so(self, aiohttp_client: AiohttpClient) -> None:
         packed = Answer(b"\x1f\x8b", content_encoding="gzip")
-        client = await aiohttp_client(create_app(pages(metrics=always(packed))), auto_decompress=False)
+        client = await aiohttp_client(create_app(pages(metrics=lambda *_: packed)), auto_decompress=False)
         answer = await client.get("/metrics")
         assert answer.headers["Content-Encoding"] == "gzip"
         assert await answer.read() == b"\x1f\x8b"
 
     async def test_what_is_not_found_is_answered_so(self, aiohttp_client: AiohttpClient) -> None:
         unknown = Answer(b"no agent 'x' is known here\n", "text/plain; charset=utf-8", status=404)
-        client = await aiohttp_client(create_app(pages(metrics=always(unknown))))
+        client = await aiohttp_client(create_app(pages(metrics=lambda *_: unknown)))
         answer = await client.get("/metrics?agent=x")
         assert (answer.status, await answer.text()) == (404, "no agent 'x' is known here\n")
 
