@@ -19,7 +19,7 @@ from exporter.config import Config, ConfigError, Shard, load
 from exporter.config.access import load_web
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
-from exporter.tracking.fleet import Log
+from exporter.tracking.log import Log
 from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import UnpodError
 from exporter.web.listen import Address, ListenError, parse_listen_address

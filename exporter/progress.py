@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from exporter import logs
-from exporter.tracking.fleet import Log
+from exporter.tracking.log import Log
 
 _PAUSE: Final = 10.0
 """Seconds between two log lines about the same agent."""

@@ -23,9 +23,12 @@ from exporter.service import parts
 from exporter.service.readings import Readings
 from exporter.survey import Readable, survey
 from exporter.tracking.damage import SetAside
-from exporter.tracking.fleet import Fleet, Log
+from exporter.tracking.fleet import Fleet
+from exporter.tracking.log import Log
+from exporter.tracking.overlay import Overlay
 from exporter.tracking.report import Report
 from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import Storage
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
@@ -49,7 +52,14 @@ class Exporter:
     """The parts, wired. Made by ``assembled``."""
 
     def __init__(
-        self, config: Config, log: Log, client: Client, storage: SqliteStorage, telemetry: Telemetry, clock: Clock
+        self,
+        config: Config,
+        log: Log,
+        client: Client,
+        state: SqliteStorage,
+        storage: Storage,
+        telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
@@ -86,7 +96,7 @@ class Exporter:
             fleet=self.fleet,
             usage=client.usage,
             state=lambda: State(
-                path=str(config.state.path) if config.state.path else None, size=storage.size(), created=storage.created
+                path=str(config.state.path) if config.state.path else None, size=state.size(), created=state.created
             ),
         )
 
@@ -126,13 +136,14 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     def told(what: SetAside) -> None:
         log.error("damaged state set aside", **parts.set_aside_in_words(what, config))
 
-    storage = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed, told=told)
+    state = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed, told=told)
+    storage = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
     try:
-        telemetry.state(storage.size, lambda: storage.created, set_aside=storage.set_aside, uncommitted=lambda: 0)
-        if storage.created >= started:
+        telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=storage.uncommitted)
+        if state.created >= started:
             log.info("new state begun", state=parts.state_in_words(config), backfill=parts.backfill_in_words(config))
         async with connected(config, telemetry, clock) as client:
-            exporter = Exporter(config, log, client, storage, telemetry, clock)
+            exporter = Exporter(config, log, client, state, storage, telemetry, clock)
             await exporter.fleet.resume(await storage.agents())
             yield exporter
     finally:

@@ -10,7 +10,7 @@ import msgspec
 
 from exporter.config.access import WebConfig, load_web
 from exporter.config.loading import ConfigError
-from exporter.tracking.fleet import Log
+from exporter.tracking.log import Log
 from exporter.web.access import Policy, Tls
 
 _LOOK: Final = 1.0

@@ -22,7 +22,7 @@ from exporter.service.entrance import Entrance, Refusals
 from exporter.service.parts import state_in_words
 from exporter.service.readings import Readings
 from exporter.systemd import Notifier, notified
-from exporter.tracking.fleet import Log
+from exporter.tracking.log import Log
 from exporter.web.access import Access
 from exporter.web.listen import Address, serve
 from exporter.web.pages import Pages

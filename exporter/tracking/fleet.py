@@ -9,10 +9,11 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
 import msgspec
 
+from exporter.tracking.log import Log
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen
@@ -28,15 +29,6 @@ from exporter.tracking.schedule import (
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.errors import Unauthorized, UnpodError
 from exporter.unpod.facts import Agent
-
-
-class Log(Protocol):
-    """A structured logger."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ from exporter.tracking.storage import (
 
 T = TypeVar("T")
 
+_PATIENCE: Final = 1.0
+"""Seconds to wait for somebody else who writes, as by hand; meanwhile nothing can be read either."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNWRITABLE: Final = (
     sqlite3.SQLITE_FULL,
@@ -157,7 +159,9 @@ class SqliteStorage:
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(
+            self._path or ":memory:", timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
         try:
             is_new = self._is_new(database)
             database.execute("PRAGMA journal_mode = WAL")

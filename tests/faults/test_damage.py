@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.tracking.damage import set_aside_beside
-from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StateSetAside, StorageError
+from tests.faults.fleets import GAUGES, counters, poll_all, read_once, shown_by
 from tests.tracking.test_sqlite import a_commit
-from tests.truth.harness import LIMITS, START, Bench, bench
-from tests.truth.oracle import Key
-from tests.truth.test_truth import STEADY
+from tests.truth.harness import START
 
 Damage = Callable[[Path], None]
 PAGE = 4096
-PROFILES = tuple(
-    msgspec.structs.replace(profile, tasks_per_hour=60.0, live_tasks_per_hour=60.0) for profile in STEADY[:2]
-)
 
 
 def damaged_by(statement: str) -> Damage:
@@ -76,42 +70,6 @@ def overwrite(path: Path, page: int) -> None:
     with path.open("r+b") as file:
         file.seek((page - 1) * PAGE)
         file.write(b"\x99" * PAGE)
-
-
-@asynccontextmanager
-async def read_once(tmp_path: Path) -> AsyncIterator[Bench]:
-    """A bench whose agents have been polled a few times."""
-    rules = Rules(limits=LIMITS, page_size=25)
-    async with bench(tmp_path / "state.db", PROFILES, seed=5, history=3.0, rules=rules, restless_ties=0) as made:
-        for _ in range(3):
-            made.clock.now += 120
-            await poll_all(made)
-        yield made
-
-
-async def poll_all(made: Bench, *, exact: bool = True) -> None:
-    for handle in made.world.handles:
-        outcome = await made.poll(handle)
-        assert outcome.error is None, outcome.error
-        if exact:
-            made.check(handle)
-
-
-GAUGES = (
-    "tasks",
-    "tasks_overdue",
-    "oldest_open_task_timestamp_seconds",
-    "open_runs",
-    "last_call_end_timestamp_seconds",
-)
-
-
-def counters(numbers: Mapping[Key, float]) -> dict[Key, float]:
-    return {key: value for key, value in numbers.items() if key[0] not in GAUGES}
-
-
-def shown_by(made: Bench) -> dict[str, dict[Key, float]]:
-    return {handle: counters(made.numbers(handle)) for handle in made.world.handles}
 
 
 LOSES_EVERYTHING = (

@@ -27,6 +27,7 @@ from tests.service.running import (
     samples,
     written,
 )
+from tests.truth.harness import Notes
 
 GAUGES = (
     "unpod_tasks",
@@ -37,18 +38,6 @@ GAUGES = (
     "unpod_open_runs",
     "unpod_last_call_end_timestamp_seconds",
 )
-
-
-class Notes(list[tuple[str, dict[str, Any]]]):
-    """A log that is remembered."""
-
-    def debug(self, event: str, **fields: Any) -> None:
-        self.append((event, fields))
-
-    info = warning = error = debug
-
-    def told(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self if name == event]
 
 
 def of(shown: Mapping[str, float], family: str, handle: str = SALES.handle) -> float | None:

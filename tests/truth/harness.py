@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from exporter.exposition.catalog import Settings as Shown
 from exporter.exposition.catalog import buckets
@@ -18,6 +18,7 @@ from exporter.simulator.profiles import Profile
 from exporter.simulator.runner import serve
 from exporter.simulator.world import World
 from exporter.tracking.damage import SetAside
+from exporter.tracking.overlay import Overlay
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Summary
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
@@ -73,6 +74,18 @@ async def nothing(request: int) -> None:
     """Leaves the poll alone."""
 
 
+class Notes(list[tuple[str, dict[str, Any]]]):
+    """A log that is remembered."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self.append((event, fields))
+
+    info = warning = error = debug
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self if name == event]
+
+
 class Platform(Protocol):
     """What a bench asks of a simulated platform."""
 
@@ -111,13 +124,15 @@ class Bench:
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._history_ends: dict[str, float] = {}
         self._heard = 0
-        self._storage: SqliteStorage
+        self.log = Notes()
+        self._storage: Overlay
         self._trackers: dict[str, Tracker] = {}
         self._witnesses: dict[str, Witness] = {}
 
     async def start(self) -> None:
         """A process starts: nothing is in memory, everything is on disk."""
-        self._storage = await SqliteStorage.open(self.path, clock=self.clock, told=self.told.append)
+        state = await SqliteStorage.open(self.path, clock=self.clock, told=self.told.append)
+        self._storage = Overlay(state, self.log, clock=self.clock)
         for handle in self.world.handles:
             witness = Witness(self._client, self.clock, lambda request: self.before(request))
             tracker = Tracker(handle, witness, self._storage, self.rules, now=self.clock, elapsed=self.clock)
@@ -173,11 +188,23 @@ class Bench:
 
     async def die(self, path: Path) -> None:
         """The process is killed: what is on disk is all that is left, and goes on at ``path``."""
+        self.leave(path)
+        await self.go_on(path)
+
+    def leave(self, path: Path) -> None:
+        """What would be left on disk if the process were killed now."""
         for file in self.path.parent.glob(self.path.name + "*"):
             shutil.copy(file, path.with_name(file.name.replace(self.path.name, path.name)))
+
+    async def go_on(self, path: Path) -> None:
+        """Another process takes up what is left at ``path``."""
         await self.stop()
         self.path = path
         await self.start()
+
+    def uncommitted(self) -> int:
+        """Of how many tasks the latest is in memory only."""
+        return self._storage.uncommitted()
 
     def numbers(self, handle: str) -> dict[Key, float]:
         """What is exported of an agent."""
@@ -249,12 +276,13 @@ async def bench(
     rules: Rules | None = None,
     gzip: bool = False,
     restless_ties: float = 0.25,
+    patience: float = 10.0,
 ) -> AsyncIterator[Bench]:
     """A bench whose process has been started; ``history`` in hours."""
     clock, faults = Clock(), Faults(seed=seed)
     world = World(seed=seed, now=clock(), agents=profiles, history=history, restless_ties=restless_ties)
     async with serve(world, clock=clock, token=TOKEN, faults=faults, gzip=gzip) as url:
-        settings = Settings(base_url=url, org_handle="demo-org", requests_per_minute=10**6, timeout=10.0)
+        settings = Settings(base_url=url, org_handle="demo-org", requests_per_minute=10**6, timeout=patience)
         client = Client(settings, StaticToken(TOKEN), clock=clock, monotonic=clock, sleep=clock.sleep)
         async with client:
             made = Bench(world, clock, client, path, rules or Rules(limits=LIMITS), faults)
