@@ -135,11 +135,17 @@ def run(
 @main.command()
 @_config_file
 @_web_config_file
-def check(config_file: Path | None, web_config_file: Path | None) -> None:
+@click.option("--probe", is_flag=True, help="Ask the platform too: is the token good, is each agent readable?")
+def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
-    click.echo(console.of_config(_loaded(config_file, None, web_config_file)))
+    config = _loaded(config_file, None, web_config_file)
+    click.echo(console.of_config(config))
     if web_config_file is not None:
         click.echo(console.of_web_config(web_config_file, load_web(web_config_file)))
+    if probe:
+        click.echo(f"asking {config.api.base_url}")
+        if not _finish(service.probe_platform(config, lambda finding: click.echo(console.of_finding(finding)))):
+            sys.exit(1)
 
 
 @main.command()
@@ -149,6 +155,7 @@ def check(config_file: Path | None, web_config_file: Path | None) -> None:
 @_shard_count
 @_log_level
 @_log_format
+@click.option("--agent", "handles", multiple=True, metavar="HANDLE", help="Poll this one alone; may be repeated.")
 def once(
     config_file: Path | None,
     state_path: str | None,
@@ -156,9 +163,11 @@ def once(
     shard_count: int,
     log_level: logs.Level,
     log_format: logs.Format,
+    handles: tuple[str, ...],
 ) -> None:
     """Polls every agent once and prints the metrics."""
     config = _loaded(config_file, state_path, shard=_shard(shard_index, shard_count))
+    config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
     click.echo(text, nl=False)
@@ -168,11 +177,20 @@ def once(
 
 @main.command()
 @_config_file
-def agents(config_file: Path | None) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or for machines.",
+)
+def agents(config_file: Path | None, form: str) -> None:
     """Lists the agents that the token can see, and whether their tasks can be read."""
     config = _loaded(config_file, None)
     logs.configure("warn", "logfmt")
-    click.echo(console.of_agents(_finish(service.all_readable(config))))
+    shown = console.of_agents_for_machines if form == "json" else console.of_agents
+    click.echo(shown(_finish(service.all_readable(config))))
 
 
 @main.command("demo")

@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 from rich.cells import cell_len
 
 from exporter.config import Config
 from exporter.config.access import WebConfig
-from exporter.survey import Readable
+from exporter.survey import Finding, Readable
 
 
 def of_config(config: Config) -> str:
@@ -47,6 +48,17 @@ def of_agents(found: Sequence[Readable]) -> str:
     return "\n".join("  ".join(map(_padded, row, widths)).rstrip() for row in rows)
 
 
+def of_agents_for_machines(found: Sequence[Readable]) -> str:
+    """The same as JSON: a list with an object for each agent."""
+    listed = [_told(one) for one in sorted(found, key=lambda one: one.agent.handle)]
+    return msgspec.json.format(msgspec.json.encode(listed), indent=2).decode()
+
+
+def of_finding(finding: Finding) -> str:
+    """What came of asking the platform one thing."""
+    return f"  {'ok' if finding.well else 'wrong':<5}  {_shown(finding.what)}: {_shown(finding.words)}"
+
+
 def of_defect(error: Exception) -> str:
     """Where a defect of the exporter showed, without messages: those may hold a piece of an answer."""
     places = (
@@ -62,6 +74,18 @@ def _leaves(error: Exception) -> Iterator[Exception]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _told(one: Readable) -> dict[str, str | int | bool | None]:
+    return {
+        "handle": one.agent.handle,
+        "name": one.agent.name,
+        "type": one.agent.type,
+        "readable": one.error is None,
+        "tasks": one.tasks,
+        "reason": None if one.error is None else one.error.reason,
+        "error": None if one.error is None else str(one.error),
+    }
 
 
 def _padded(text: str, width: int) -> str:

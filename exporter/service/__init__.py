@@ -1,6 +1,18 @@
 """Builds the parts and runs them: the only place that knows them all."""
 
-from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once
+from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform
+from exporter.service.parts import only
 from exporter.service.running import Web, run, stop_signals
 
-__all__ = ["Clock", "Exporter", "Web", "all_readable", "assembled", "poll_once", "run", "stop_signals"]
+__all__ = [
+    "Clock",
+    "Exporter",
+    "Web",
+    "all_readable",
+    "assembled",
+    "only",
+    "poll_once",
+    "probe_platform",
+    "run",
+    "stop_signals",
+]

@@ -21,7 +21,7 @@ from exporter.overview import Overview
 from exporter.progress import Display
 from exporter.service import parts
 from exporter.service.readings import Readings
-from exporter.survey import Readable, survey
+from exporter.survey import Finding, Readable, probe, survey
 from exporter.tracking.damage import SetAside
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
@@ -168,6 +168,18 @@ async def all_readable(config: Config) -> list[Readable]:
     """What the token can see. Raises ``UnpodError`` where the list of agents cannot be read."""
     async with connected(config) as client:
         return await survey(client)
+
+
+async def probe_platform(config: Config, say: Callable[[Finding], None]) -> bool:
+    """Asks the platform step by step and ``say``s what came of it; whether all of it is well."""
+    choice = parts.plan(config).choice
+    named = [agent.handle for agent in config.agents]
+    well = True
+    async with connected(config) as client:
+        async for finding in probe(client, named=named, choice=choice, organisation=config.api.org_handle):
+            say(finding)
+            well = well and finding.well
+    return well
 
 
 async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, bool]:

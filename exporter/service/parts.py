@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from exporter import __version__
-from exporter.config import ALL, Config
+from exporter.config import ALL, AgentConfig, Config
 from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
 from exporter.tracking.damage import SetAside
@@ -43,6 +46,15 @@ def token(config: Config) -> Token:
     if api.token_file is not None:
         return FileToken(api.token_file)
     return StaticToken(api.token.reveal() if api.token else "")
+
+
+def only(config: Config, handles: Sequence[str]) -> Config:
+    """The settings with these agents alone, each as it is named there if it is."""
+    named = {agent.handle: agent for agent in config.agents}
+    agents = tuple(named.get(handle) or AgentConfig(handle=handle) for handle in dict.fromkeys(handles))
+    return msgspec.structs.replace(
+        config, agents=agents, discovery=msgspec.structs.replace(config.discovery, enabled=False)
+    )
 
 
 def shown(config: Config) -> catalog.Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,41 @@ async def test_agents_are_listed_with_what_can_be_read_of_them(tmp_path: Path) -
         assert line.split("  ")[0] == profile.handle
         assert line[header.index("NAME") :].startswith(profile.name)
         assert line[header.index("TASKS") :].split() == [str(counts[profile.handle]), "yes"]
+
+
+async def test_agents_are_listed_for_machines_too(tmp_path: Path) -> None:
+    async with platform(SALES, CLOSED) as made:
+        told = await ran(tmp_path, "agents", "--format", "json", environ=made.environ())
+        count = made.world.tasks(SALES.handle).count
+    assert (told.code, told.err) == (0, "")
+    closed, sales = json.loads(told.out)
+    usual = {"type": "voice", "readable": True, "reason": None, "error": None}
+    assert sales == {"handle": SALES.handle, "name": SALES.name, "tasks": count, **usual}
+    assert (closed["handle"], closed["readable"], closed["tasks"], closed["reason"]) == (
+        "closed",
+        False,
+        None,
+        "no_access",
+    )
+    assert "HTTP 206" in closed["error"]
+
+
+async def test_once_polls_those_alone_that_are_named(tmp_path: Path) -> None:
+    async with platform() as made:
+        named = {"handle": SALES.handle, "labels": {"team": "sales"}}
+        told = await once(tmp_path, made, "--agent", SALES.handle, agents=[named, SUPPORT.handle])
+        shown = samples(told.out)
+        assert told.code == 0
+        assert {key.split('"')[1] for key in counts_of(shown, "unpod_agent_polls_total")} == {SALES.handle}
+        assert any('team="sales"' in key for key in counts_of(shown, "unpod_agent_info")), "its settings stay"
+        both = await once(tmp_path, made, "--agent", SALES.handle, "--agent", SUPPORT.handle, agents=None)
+        assert {key.split('"')[1] for key in counts_of(samples(both.out), "unpod_agent_polls_total")} == {
+            SALES.handle,
+            SUPPORT.handle,
+        }
+        unknown = await once(tmp_path, made, "--agent", "nobody")
+        assert unknown.code == 1
+        assert "HTTP 404" in unknown.err
 
 
 async def test_agents_tells_how_many_tasks_a_platform_without_paging_has(tmp_path: Path) -> None:
