@@ -84,8 +84,9 @@ format: $(STAMP) ## the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## docs/metrics.md from the catalog of metrics
+docs: $(STAMP) ## docs/metrics.md from the catalog of metrics, docs/faults.md from the table of faults
 	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
+	$(BIN)/python -m tests.faults.docs
 
 lock: $(STAMP) ## requirements.lock: the versions and hashes of what the container image holds
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

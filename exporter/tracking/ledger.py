@@ -28,6 +28,10 @@ _LONGEST_DELAY: Final = 366 * 86_400.0
 _PATIENCE: Final = 6
 """How many settling times a stub is watched, since its record may come late."""
 _NO_CALL: Final = KnownCall()
+_SKEW: Final = 60.0
+"""Seconds by which the clocks of the platform and of the exporter may differ."""
+_FARTHEST: Final = 2 * 86_400.0
+"""Seconds; a time of the platform that is farther ahead than this is wrong."""
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -235,7 +239,7 @@ def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Dra
     ended = before.ended
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
-        ended = look.now
+        ended = _moment(task, look)
     # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
     named = before if seen & TOLD else _NO_CALL
     waits = seen & Seen.ENDED and not seen & Seen.CLOSED
@@ -257,6 +261,13 @@ def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Dra
 
 def _held(shown: Call, look: Look) -> Call:
     return shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
+
+
+def _moment(task: Task, look: Look) -> float:
+    """Now, by the exporter's clock; by the platform's where that is clearly ahead, since one of them has jumped."""
+    if task.changed is None or task.changed <= look.now + _SKEW:
+        return look.now
+    return min(task.changed, look.now + _FARTHEST)
 
 
 def _settled(call: KnownCall, look: Look, draft: Draft) -> KnownCall:

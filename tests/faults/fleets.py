@@ -15,7 +15,8 @@ from tests.truth.oracle import Key
 from tests.truth.test_truth import STEADY
 
 PROFILES: Final = tuple(
-    msgspec.structs.replace(profile, tasks_per_hour=60.0, live_tasks_per_hour=60.0) for profile in STEADY[:2]
+    msgspec.structs.replace(profile, tasks_per_hour=60.0, live_tasks_per_hour=60.0, bulk_every=None)
+    for profile in STEADY[:2]
 )
 RULES: Final = Rules(limits=LIMITS, page_size=25)
 GAUGES: Final = (
@@ -30,7 +31,7 @@ GAUGES: Final = (
 @asynccontextmanager
 async def read_once(tmp_path: Path, *, polls: int = 3, patience: float = 10.0) -> AsyncIterator[Bench]:
     """A bench whose agents have been polled so many times."""
-    made = bench(tmp_path / "state.db", PROFILES, seed=5, history=3.0, rules=RULES, restless_ties=0, patience=patience)
+    made = bench(tmp_path / "state.db", PROFILES, seed=5, history=1.0, rules=RULES, restless_ties=0, patience=patience)
     async with made as opened:
         for _ in range(polls):
             opened.clock.now += 120
@@ -38,13 +39,13 @@ async def read_once(tmp_path: Path, *, polls: int = 3, patience: float = 10.0) -
         yield opened
 
 
-async def poll_all(made: Bench, *, exact: bool = True) -> None:
-    """Polls every agent well; every number is what the truth says, unless that is not to be expected."""
+async def poll_all(made: Bench, *, exact: bool = True, apart: tuple[str, ...] = ()) -> None:
+    """Polls every agent well; every number is what the truth says, but for the families named."""
     for handle in made.world.handles:
         outcome = await made.poll(handle)
         assert outcome.error is None, outcome.error
         if exact:
-            made.check(handle)
+            made.check(handle, apart=apart)
 
 
 def counters(numbers: Mapping[Key, float]) -> dict[Key, float]:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from resource import RLIMIT_FSIZE, getrlimit, prlimit, setrlimit
+from resource import RLIMIT_FSIZE, prlimit
 
 from tests.faults.fleets import poll_all, read_once, shown_by
+from tests.faults.matrix import full_disk
 from tests.service.running import SALES, exporting, kept, platform, total
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file of this process may grow beyond its first page, nor be written there."""
-    before = getrlimit(RLIMIT_FSIZE)
-    setrlimit(RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        setrlimit(RLIMIT_FSIZE, before)
 
 
 async def test_polls_succeed_and_every_number_is_true_while_the_disk_is_full(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from prometheus_client.samples import Sample
 from exporter.exposition.catalog import Settings, families
 from exporter.exposition.family import Family, Kind
 from exporter.simulator.truth import Created
+from exporter.simulator.world import World
 from tests.service import clocked
 from tests.service.running import (
     LEGACY,
@@ -72,7 +73,7 @@ async def test_kills_at_random_moments_cost_nothing_and_count_nothing_twice(tmp_
             shown = await reader.reads()
             reader.moments.append(made.clock.now)
             for handle in made.world.handles:
-                found, wanted = numbers_of(shown, handle), reader.truth(handle)
+                found, wanted = numbers_of(shown, handle), truth(made.world, handle, reader.moments)
                 wrong = {key: (found.get(key), wanted.get(key)) for key in found.keys() | wanted.keys()}
                 assert {key: pair for key, pair in wrong.items() if pair[0] != pair[1]} == {}, handle
             reader.waits(random.expovariate(1 / 600))
@@ -143,16 +144,17 @@ class Reader:
         assert {key: (value, now.get(key)) for key, value in self._seen.items() if now.get(key, -1) < value} == {}
         self._seen = now
 
-    def truth(self, handle: str) -> dict[Key, float]:
-        """What every number must be, from the looks at all moments."""
-        oracle = Oracle(settling=SETTLING)
-        made = {event.task: event.at for event in self._made.world.truth if isinstance(event, Created)}
-        for (agent, task), timeline in timelines(self._made.world.truth).items():
-            for moment in self.moments:
-                if agent == handle and made[task] <= moment:
-                    oracle.look(task, timeline.at(moment), moment)
-        numbers = oracle.numbers | oracle.gauges(self.moments[-1], grace=GRACE)
-        return {key: value for key, value in numbers.items() if value}
+
+def truth(world: World, handle: str, moments: Sequence[float]) -> dict[Key, float]:
+    """What every number of an agent must be, if all its tasks were looked at in these moments."""
+    oracle = Oracle(settling=SETTLING)
+    made = {event.task: event.at for event in world.truth if isinstance(event, Created)}
+    for (agent, task), timeline in timelines(world.truth).items():
+        for moment in moments:
+            if agent == handle and made[task] <= moment:
+                oracle.look(task, timeline.at(moment), moment)
+    numbers = oracle.numbers | oracle.gauges(moments[-1], grace=GRACE)
+    return {key: value for key, value in numbers.items() if value}
 
 
 OF_THE_EXPORTER = ("unpod_agent_", "unpod_exporter_")

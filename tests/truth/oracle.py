@@ -178,7 +178,8 @@ class Oracle:
         call.evident |= sight.call.over or sight.call.start is not None
         self._current[task] = sight.call.call
         if call.ended is None and sight.call.over:
-            call.ended = now
+            ahead = sight.changed is not None and sight.changed > now + SKEW
+            call.ended = min(sight.changed, now + 2 * 86_400) if ahead and sight.changed else now
             call.closed = closed
         if call.ended is None or call.closed:
             return
@@ -306,8 +307,11 @@ def _newest(sight: Sight, now: float) -> float:
 
 
 def _began_after(shown: truth.Shown, call: _Attempt) -> bool:
-    """Whether what was taken for a call turns out to be another one."""
-    return call.ended is not None and shown.start is not None and shown.start > call.ended + SKEW
+    """Whether what was taken for a call turns out to be another one. (One whose start was told is known by it, even if
+    a clock that was wrong says that it ended before.)"""
+    if call.ended is None or shown.start is None or shown.start == call.shown.start:
+        return False
+    return shown.start > call.ended + SKEW
 
 
 def _is_stub(sight: Sight) -> bool:

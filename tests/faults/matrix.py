@@ -1,0 +1,226 @@
+"""The table of faults: what goes wrong, what the metrics show meanwhile, what becomes of the numbers, how it ends.
+
+Each row is run by ``test_matrix`` as it stands here, and makes a line of docs/faults.md.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
+from socket import socket
+from typing import Any, Final
+
+from exporter.simulator.faults import Fault
+from tests.truth.harness import Bench
+
+Begin = Callable[[Bench], AbstractAsyncContextManager[None]]
+DAY: Final = 86_400.0
+_UNCHANGED = "unchanged; what is missed is counted later"
+_EXACT = "exact"
+_NEXT = "the next poll that is answered"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault."""
+
+    fault: str
+    """What happens, in words."""
+    begins: Begin
+    """While it is entered the fault lasts."""
+    reason: str | None = None
+    """Of ``unpod_agent_poll_failures_total``; None: polls succeed."""
+    numbers: str = ""
+    heals: str = ""
+    shows: str = ""
+    """What else the metrics show."""
+    requests: int = 3
+    """How many requests a poll that fails makes at most: a fault must not multiply the load."""
+    apart: tuple[str, ...] = ()
+    """Families that may be less than exact."""
+    first: bool = True
+    """Whether it is also run during a first reading."""
+
+    @property
+    def name(self) -> str:
+        return self.fault.replace("`", "").replace(" ", "-")
+
+    @property
+    def told(self) -> tuple[str, str, str, str]:
+        """The cells of the page."""
+        up = f'`agent_up` 0, `{{reason="{self.reason}"}}`' if self.reason else "`agent_up` 1"
+        shows = "; ".join(filter(None, (up, self.shows)))
+        default = _UNCHANGED if self.reason else _EXACT
+        return self.fault, shows, self.numbers or default, self.heals or (_NEXT if self.reason else "nothing to heal")
+
+
+def answering(kind: str, **options: Any) -> Begin:
+    """The platform answers like this."""
+
+    @asynccontextmanager
+    async def begins(made: Bench) -> AsyncIterator[None]:
+        made.faults.add(Fault(kind=kind, **options))
+        yield
+        made.faults.clear()
+
+    return begins
+
+
+@asynccontextmanager
+async def nobody_listens(made: Bench) -> AsyncIterator[None]:
+    with closing(socket()) as taken:
+        # Taken, so that nobody else can listen there.
+        taken.bind(("127.0.0.1", 0))
+        host, port = taken.getsockname()
+        async with made.asking(f"http://{host}:{port}"):
+            yield
+
+
+@asynccontextmanager
+async def tasks_arrive(made: Bench) -> AsyncIterator[None]:
+    async def time_passes(request: int) -> None:
+        made.clock.now += 7.0
+
+    before, made.before = made.before, time_passes
+    yield
+    made.before = before
+
+
+def clock_off_by(seconds: float) -> Begin:
+    """The exporter's clock is wrong; the platform's is not."""
+
+    @asynccontextmanager
+    async def begins(made: Bench) -> AsyncIterator[None]:
+        made.skew = seconds
+        yield
+        made.skew = 0.0
+
+    return begins
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may be written beyond its first page."""
+    before = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        setrlimit(RLIMIT_FSIZE, before)
+
+
+@asynccontextmanager
+async def no_room(made: Bench) -> AsyncIterator[None]:
+    with full_disk():
+        yield
+
+
+@asynccontextmanager
+async def locked(made: Bench) -> AsyncIterator[None]:
+    database = sqlite3.connect(made.path, isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    yield
+    database.close()
+
+
+@asynccontextmanager
+async def tasks_overwritten(made: Bench) -> AsyncIterator[None]:
+    """Pages of the state are overwritten under the running process."""
+    database = sqlite3.connect(made.path)
+    # What another has written makes the process read again what it holds of the file.
+    database.execute("UPDATE state SET created = created + 1")
+    database.commit()
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'").fetchone()
+    database.close()
+    with made.path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\x99" * 4096)
+    yield
+
+
+WRITTEN = "the first commit that works takes along what is kept"
+HELD = "`exporter_state_commit_failures_total` rises, `exporter_state_uncommitted_tasks` above 0"
+ROWS: Final = (
+    # The network
+    Row("connection refused", nobody_listens, "connection"),
+    Row("connection closed without an answer", answering("close"), "connection"),
+    Row("connection reset in the middle of an answer", answering("reset"), "connection"),
+    Row("no answer ever (black hole)", answering("black_hole"), "timeout", shows="`api.timeout` seconds each"),
+    Row("an answer that drips slowly", answering("slow_drip", pause=0.05), "timeout"),
+    Row("a body shorter than its length", answering("truncated", cut="plain"), "connection"),
+    Row("a chunked body without its end", answering("truncated", cut="chunked"), "connection"),
+    Row("half of a compressed body", answering("truncated", cut="gzip"), "bad_response"),
+    Row("half of the text, sent as if it were all", answering("truncated", cut="json"), "bad_response"),
+    # Answers that are no data
+    Row("JSON that is none", answering("wrong_json"), "bad_response"),
+    Row("a page of HTML in place of JSON", answering("html"), "bad_response"),
+    Row("a redirect elsewhere", answering("redirect"), "bad_response", shows="it is not followed, the token stays"),
+    Row("data of another shape", answering("data_is_object"), "bad_response"),
+    Row(
+        "an answer above `api.max_response_bytes`",
+        answering("huge", declared=True),
+        "too_large",
+        shows="abandoned while it streams; asked for again in smaller parts, down to one task",
+        requests=4,
+    ),
+    # Refusals and storms
+    Row(
+        "401, a token that is no more", answering("unauthorized"), "unauthorized", heals="a good token, slowly retried"
+    ),
+    Row("403", answering("forbidden"), "forbidden", heals="access, slowly retried"),
+    Row("404, no such agent", answering("not_found"), "not_found", heals="the agent, slowly retried"),
+    Row("206, no access to the agent's space", answering("no_access"), "no_access", heals="access, slowly retried"),
+    Row("a storm of 429", answering("rate_limited"), "rate_limited", shows="all agents pause as `Retry-After` says"),
+    Row("a storm of 500", answering("server_error"), "server_error", shows="not mistaken for unreadable tasks"),
+    Row("a storm of 502", answering("bad_gateway"), "server_error"),
+    Row("a storm of 503", answering("unavailable"), "server_error"),
+    Row("a storm of 504", answering("gateway_timeout"), "server_error"),
+    # Data that is odd
+    Row("NaN in a field that is not read", answering("nan")),
+    Row("control characters in a field that is not read", answering("control_characters")),
+    Row("half of a surrogate pair in a field that is not read", answering("lone_surrogate")),
+    Row("bytes that are no UTF-8 in a field that is not read", answering("bad_utf8")),
+    Row("a page that repeats tasks", answering("duplicate_tasks")),
+    Row("a server that ignores `page` and `page_size`", answering("ignore_paging")),
+    Row("a page that lacks tasks", answering("missing_tasks"), "bad_response"),
+    Row("a page shorter than it should be", answering("short_page"), "bad_response"),
+    Row("a `count` above the true one", answering("wrong_count", by=3), "bad_response", requests=24),
+    Row(
+        "a `count` below what the page holds",
+        answering("wrong_count", by=-1000),
+        "bad_response",
+        requests=4,
+        first=False,
+    ),
+    Row("tasks that arrive while pages are read", tasks_arrive),
+    # The clock
+    Row("the exporter's clock jumps a day forwards", clock_off_by(DAY), first=False),
+    Row(
+        "the exporter's clock jumps a day backwards",
+        clock_off_by(-DAY),
+        numbers="exact, but a start delay may be missed",
+        first=False,
+        apart=("task_start_delay_seconds",),
+    ),
+    # The disk
+    Row("the disk is full", no_room, shows=HELD, heals="the first commit that works takes along what is kept"),
+    Row(
+        "somebody locks the state file",
+        locked,
+        shows=HELD,
+        heals="the first commit that works takes along what is kept",
+    ),
+    Row(
+        "the state file is damaged under the running exporter",
+        tasks_overwritten,
+        shows="`exporter_state_set_aside_files` 1; `agent_history_complete` 0 until the history has been read again",
+        numbers="counters go on from memory, nothing is counted twice; missing is what happened to settled tasks "
+        "between the last commit and the reading that follows",
+        heals="at once, with a new state",
+        first=False,
+    ),
+)

@@ -1,0 +1,90 @@
+"""SIGKILL just before and just after every single commit: afterwards every number is exactly what the truth says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults import killed
+from tests.service.running import SALES, Platform, platform, states, surroundings, written
+from tests.service.test_killing import numbers_of, truth
+
+NEVER = 10**6
+PAUSE = 600.0
+
+
+class Exporters:
+    """Exporters that poll once each, in processes of their own that can be killed at a commit."""
+
+    def __init__(self, process: asyncio.subprocess.Process, made: Platform, when: str) -> None:
+        self._process, self._made, self._when = process, made, when
+
+    async def once(self, folder: Path, point: int = NEVER) -> str | None:
+        """What one shows that is to be killed at this commit of its; None: it was."""
+        config, out = written(folder, self._made.settings()), folder / "shown"
+        line = [str(config), str(folder / "state.db"), self._made.clock.now, str(out), self._when, point]
+        reader, writer = self._process.stdout, self._process.stdin
+        assert reader
+        assert writer
+        writer.write(json.dumps(line).encode() + b"\n")
+        code = int(await reader.readline())
+        assert code in (0, -signal.SIGKILL)
+        return out.read_text(encoding="utf-8") if code == 0 else None
+
+    async def killed_everywhere(self, folder: Path, moments: list[float]) -> int:
+        """Kills one at each of its commits in turn, always from the same state; returns how many there are."""
+        point = 0
+        while True:
+            point += 1
+            copy = folder / f"{len(moments)}-{point}"
+            copy.mkdir()
+            for name in states(folder):
+                shutil.copy(folder / name, copy)
+            if await self.once(copy, point):
+                return point - 1
+            shown = await self.once(copy)
+            assert shown is not None
+            assert numbers_of(shown, SALES.handle) == truth(self._made.world, SALES.handle, moments), point
+
+
+@asynccontextmanager
+async def exporters(made: Platform, when: str) -> AsyncIterator[Exporters]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(killed.__file__)),
+        env=surroundings(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Exporters(process, made, when)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_of_a_first_reading(tmp_path: Path, when: str) -> None:
+    async with platform(SALES, history=3.0) as made, exporters(made, when) as run:
+        points = await run.killed_everywhere(tmp_path, [made.clock.now])
+        assert points >= 6, "the new state, several pages, and the end"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_of_the_polls_that_follow(tmp_path: Path, when: str) -> None:
+    async with platform(SALES, history=3.0) as made, exporters(made, when) as run:
+        moments = [made.clock.now]
+        await run.once(tmp_path)
+        for _ in range(3):
+            made.clock.now += PAUSE
+            moments.append(made.clock.now)
+            assert await run.killed_everywhere(tmp_path, moments) >= 1
+            await run.once(tmp_path)
