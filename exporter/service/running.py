@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -140,6 +141,8 @@ async def run(
     )
     notifier = Notifier(os.environ, os.getpid())
     async with serving(config, web, log, display, clock) as (exporter, bound):
+        # What there is now stays. Looking through it for garbage would hold up everything for 0.2 s at 1,000 agents.
+        gc.freeze()
         listening(bound)
         async with notified(notifier, exporter.overview.in_words, clock.sleep):
             await stop.wait()
