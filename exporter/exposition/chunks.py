@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate, product
 from typing import Final
 
 from exporter.exposition.catalog import INFO
 from exporter.exposition.family import Family, Kind, Label
-from exporter.exposition.lines import Format, encode, header, labels, number, sample
+from exporter.exposition.lines import Format, encode, header, joined, labels, line, number, sample
 from exporter.tracking import report as reports
 from exporter.tracking.report import Labels, Report
 
@@ -75,12 +76,15 @@ def write(family: Family, report: Report, seen: Seen, form: Format) -> bytes:
 
 def samples(family: Family, numbers: reports.Family, seen: Seen, front: str, form: Format) -> bytes:
     """The samples of one family, zeros included; ``front`` is the text of the labels before its own."""
-    names = [label.name for label in family.labels]
-    parts: list[str] = []
-    for values in _label_sets(family, numbers, seen):
-        inside = labels(zip(names, values, strict=True), after=front)
-        _WRITERS[type(numbers)](parts, family.name, inside, numbers, values, form)
-    return encode("".join(parts))
+    names = tuple(label.name for label in family.labels)
+    shown = [(joined(front, _own(names, values)), values) for values in _label_sets(family, numbers, seen)]
+    return encode("".join(_WRITERS[type(numbers)](family.name, shown, numbers, form)))
+
+
+@lru_cache(maxsize=4096)
+def _own(names: Labels, values: Labels) -> str:
+    """The text of a family's own labels, which is the same for all agents."""
+    return labels(zip(names, values, strict=True))
 
 
 def _check_labels(family: Family, values: Iterable[Labels]) -> None:
@@ -123,41 +127,53 @@ def _domain(label: Label, position: int, numbers: reports.Family, seen: Seen) ->
     return [value for value in label.values if value in shown]
 
 
-def _counter(parts: list[str], name: str, inside: str, numbers: reports.Counter, values: Labels, form: Format) -> None:
-    parts.append(sample(name, inside, numbers.values.get(values, 0)))
-    _created(parts, name.removesuffix("_total"), inside, numbers.since, form)
+Shown = Iterable[tuple[str, Labels]]
+"""Label sets, each as text and as it is."""
 
 
-def _gauge(parts: list[str], name: str, inside: str, numbers: reports.Gauge, values: Labels, _: Format) -> None:
-    parts.append(sample(name, inside, numbers.values.get(values, 0)))
+def _counter(name: str, shown: Shown, numbers: reports.Counter, form: Format) -> Iterator[str]:
+    created = _created(name.removesuffix("_total"), numbers.since, form)
+    for inside, values in shown:
+        yield sample(name, inside, numbers.values.get(values, 0))
+        yield created(inside)
 
 
-def _histogram(
-    parts: list[str], name: str, inside: str, numbers: reports.Histogram, values: Labels, form: Format
-) -> None:
-    found = numbers.values.get(values)
-    counts = found.counts if found else (0,) * (len(numbers.bounds) + 1)
-    bounds = [*(number(bound) for bound in numbers.bounds), "+Inf"]
-    for bound, count in zip(bounds, accumulate(counts), strict=True):
-        parts.append(sample(f"{name}_bucket", labels([("le", bound)], after=inside), count))
-    parts.append(sample(f"{name}_count", inside, sum(counts)))
-    parts.append(sample(f"{name}_sum", inside, found.sum if found else 0))
-    _created(parts, name, inside, numbers.since, form)
+def _gauge(name: str, shown: Shown, numbers: reports.Gauge, _: Format) -> Iterator[str]:
+    for inside, values in shown:
+        yield sample(name, inside, numbers.values.get(values, 0))
 
 
-def _summary(parts: list[str], name: str, inside: str, numbers: reports.Summary, values: Labels, form: Format) -> None:
-    found = numbers.values.get(values, reports.Total(0, 0.0))
-    parts.append(sample(f"{name}_count", inside, found.count))
-    parts.append(sample(f"{name}_sum", inside, found.sum))
-    _created(parts, name, inside, numbers.since, form)
+def _histogram(name: str, shown: Shown, numbers: reports.Histogram, form: Format) -> Iterator[str]:
+    created = _created(name, numbers.since, form)
+    ends = [labels([("le", bound)]) for bound in (*map(number, numbers.bounds), "+Inf")]
+    nothing = reports.Distribution((0,) * len(ends), 0)
+    for inside, values in shown:
+        found = numbers.values.get(values, nothing)
+        for end, count in zip(ends, accumulate(found.counts), strict=True):
+            yield sample(f"{name}_bucket", joined(inside, end), count)
+        yield sample(f"{name}_count", inside, sum(found.counts))
+        yield sample(f"{name}_sum", inside, found.sum)
+        yield created(inside)
 
 
-def _created(parts: list[str], name: str, inside: str, since: float, form: Format) -> None:
-    if form.created:
-        parts.append(sample(f"{name}_created", inside, since))
+def _summary(name: str, shown: Shown, numbers: reports.Summary, form: Format) -> Iterator[str]:
+    created = _created(name, numbers.since, form)
+    for inside, values in shown:
+        found = numbers.values.get(values, reports.Total(0, 0.0))
+        yield sample(f"{name}_count", inside, found.count)
+        yield sample(f"{name}_sum", inside, found.sum)
+        yield created(inside)
 
 
-_WRITERS: Final[Mapping[type[reports.Family], Callable[..., None]]] = {
+def _created(name: str, since: float, form: Format) -> Callable[[str], str]:
+    """What writes when counting began, the same for all label sets; where the format has no such samples, nothing."""
+    if not form.created:
+        return lambda inside: ""
+    name, begun = f"{name}_created", number(since)
+    return lambda inside: line(name, inside, begun)
+
+
+_WRITERS: Final[Mapping[type[reports.Family], Callable[..., Iterable[str]]]] = {
     reports.Counter: _counter,
     reports.Gauge: _gauge,
     reports.Histogram: _histogram,

@@ -54,14 +54,22 @@ def header(form: Format, name: str, kind: str, text: str, unit: str = "") -> str
 
 def labels(pairs: Iterable[tuple[str, str]], *, after: str = "") -> str:
     """Label pairs as they stand between the braces, after those that are already text."""
-    texts = [f'{name}="{escape(value)}"' for name, value in pairs]
-    return ",".join([after, *texts] if after else texts)
+    return joined(after, ",".join([f'{name}="{escape(value)}"' for name, value in pairs]))
+
+
+def joined(front: str, rest: str) -> str:
+    """Labels that are already text, and more of them."""
+    return f"{front},{rest}" if front and rest else front or rest
 
 
 def sample(name: str, inside: str, value: float) -> str:
     """One sample, without a timestamp; ``inside`` is what stands between the braces."""
-    braces = f"{{{inside}}}" if inside else ""
-    return f"{name}{braces} {number(value)}\n"
+    return line(name, inside, number(value))
+
+
+def line(name: str, inside: str, value: str) -> str:
+    """A sample whose value is already text."""
+    return f"{name}{{{inside}}} {value}\n" if inside else f"{name} {value}\n"
 
 
 def encode(text: str) -> bytes:
