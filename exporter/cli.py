@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from exporter import __version__, console, demo, logs, service, systemd
 from exporter.config import Config, ConfigError, Shard, load
 from exporter.config.access import load_web
+from exporter.config.quantities import parse_duration
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
 from exporter.tracking.log import Log
@@ -62,6 +64,35 @@ def _option(flag: str, **settings: Any) -> Callable[[F], F]:
     return click.option(f"--{flag}", name, envvar=variable, show_envvar=True, show_default=True, **settings)
 
 
+class _External(click.ParamType[str]):
+    """The path of a URL, without a slash at its end."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            whole = parts.scheme in ("http", "https") and parts.hostname
+            if parts.query or parts.fragment or not (whole or value.startswith("/") or not value):
+                raise ValueError(f"{value!r} is not a URL; write for example https://example.com/unpod/")
+            return service.Web(prefix=parts.path.rstrip("/")).prefix
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = value if isinstance(value, float) else parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        if not seconds:
+            self.fail("must be longer than 0", param, ctx)
+        return seconds
+
+
 _config_file = _option(
     "config.file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -102,9 +133,12 @@ def main() -> None:
 
 @main.command()
 @_config_file
+@_option("config.enable-auto-reload", is_flag=True, help="Reload when the settings' file has changed.")
+@_option("config.auto-reload-interval", type=_Duration(), default="30s", help="How often it is looked at for that.")
 @_listen(":10130")
 @_option("web.systemd-socket", is_flag=True, help="Listen on the sockets of a systemd .socket unit instead.")
 @_web_config_file
+@_option("web.external-url", type=_External(), help="Where a proxy shows it; its path is in front of all.")
 @_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
 @_state_path
 @_shard_index
@@ -113,9 +147,12 @@ def main() -> None:
 @_log_format
 def run(
     config_file: Path | None,
+    config_enable_auto_reload: bool,
+    config_auto_reload_interval: float,
     web_listen_address: tuple[Address, ...],
     web_systemd_socket: bool,
     web_config_file: Path | None,
+    web_external_url: str | None,
     web_telemetry_path: str,
     state_path: str | None,
     shard_index: int,
@@ -128,8 +165,19 @@ def run(
     log, display = opened(log_level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
-    web = service.Web(listen=listen, sockets=handed, config_file=web_config_file, telemetry_path=web_telemetry_path)
-    _finish(service.run(config, web, log, display, verbosity=logs.Verbosity(log_level)), log)
+    web = service.Web(
+        listen=listen,
+        sockets=handed,
+        config_file=web_config_file,
+        telemetry_path=web_telemetry_path,
+        prefix=web_external_url or "",
+    )
+    source = service.Source(
+        read=lambda: _read(config_file, state_path),
+        file=_file(config_file),
+        look_every=config_auto_reload_interval if config_enable_auto_reload else None,
+    )
+    _finish(service.run(config, web, log, display, verbosity=logs.Verbosity(log_level), source=source), log)
 
 
 @main.command()
@@ -242,14 +290,21 @@ def _loaded(
 
     What is wrong with them, and with the web config, ends the program, all of it at once.
     """
-    path = file or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
     problems: list[str] = []
-    config = _or_problems(problems, lambda: load(path, os.environ, state_path=state_path))
+    config = _or_problems(problems, lambda: _read(file, state_path))
     if web_config_file is not None:
         _or_problems(problems, lambda: load_web(web_config_file))
     if config is None or problems:
         _fail(ConfigError(tuple(problems)))
     return msgspec.structs.replace(config, shard=shard)
+
+
+def _read(file: Path | None, state_path: str | None) -> Config:
+    return load(_file(file), os.environ, state_path=state_path)
+
+
+def _file(named: Path | None) -> Path | None:
+    return named or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
 
 
 def _or_problems(problems: list[str], read: Callable[[], T]) -> T | None:

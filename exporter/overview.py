@@ -25,7 +25,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Looks at the parts, and changes nothing."""
 
     version: str
-    platform: str
+    platform: Callable[[], str]
     started: float
     """Unix seconds."""
     now: Callable[[], float]
@@ -42,7 +42,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             agents=tuple(self._agent(handle, tracker) for handle, tracker in self.fleet.trackers.items()),
             notice=self.fleet.notice,
             discovers=self.fleet.discovers,
-            platform=self.platform,
+            platform=self.platform(),
             requests=self._requests(),
             state=self.state(),
         )

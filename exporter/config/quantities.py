@@ -59,6 +59,12 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
+def format_size(size: int) -> str:
+    """The shortest notation that `parse_size` reads as the same."""
+    unit = next(unit for unit in reversed(BYTES) if size % BYTES[unit] == 0)
+    return f"{size // BYTES[unit]}{unit}"
+
+
 def parse_size(text: str) -> int:
     """Bytes of a size such as ``64MiB``. Raises ValueError, whose text says what would be right."""
     match = _SIZE.fullmatch(text)

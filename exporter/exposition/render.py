@@ -34,14 +34,19 @@ class Board:
     """
 
     def __init__(self, catalog: Iterable[Family], *, write: Write = chunks.write, pack: Pack = packing.pack) -> None:
-        shown = [family for family in catalog if family.scope is not Scope.PROCESS]
-        self._families = tuple(family for family in shown if family.scope is Scope.AGENT)
-        self._sources = {family.source: family for family in shown if family.name != INFO}
+        families = tuple(catalog)
         self._write = write
         self._pack = pack
         self._entries: dict[str, _Entry] = {}
+        self._totals = Totals(family for family in families if family.scope is Scope.SUM)
+        self.adopt(families)
+
+    def adopt(self, catalog: Iterable[Family]) -> None:
+        """Another catalog of the same families, otherwise described. What is published stays."""
+        shown = [family for family in catalog if family.scope is not Scope.PROCESS]
+        self._families = tuple(family for family in shown if family.scope is Scope.AGENT)
+        self._sources = {family.source: family for family in shown if family.name != INFO}
         self._sheets: dict[Format, Sheet] = {}
-        self._totals = Totals(family for family in shown if family.scope is Scope.SUM)
 
     def publish(self, report: Report) -> None:
         """Show these numbers of an agent as a whole, in place of those before.

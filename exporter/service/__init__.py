@@ -2,11 +2,13 @@
 
 from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform
 from exporter.service.parts import only
+from exporter.service.reloading import Source
 from exporter.service.running import Web, run, stop_signals
 
 __all__ = [
     "Clock",
     "Exporter",
+    "Source",
     "Web",
     "all_readable",
     "assembled",

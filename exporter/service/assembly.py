@@ -27,8 +27,9 @@ from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
 from exporter.tracking.overlay import Overlay
 from exporter.tracking.report import Report
+from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import Storage
+from exporter.tracking.storage import Storage, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
@@ -61,15 +62,19 @@ class Exporter:
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
+        self.config = config
+        """The settings in force."""
+        self._client = client
+        self._log = log
+        self._rules = parts.rules(config)
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.readings = Readings(telemetry, clock.now)
         self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
-        rules = parts.rules(config)
 
         def track(agent: str) -> Tracker:
             return Tracker(
-                agent, client, storage, rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
+                agent, client, storage, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
             )
 
         async def listed() -> Iterable[Agent]:
@@ -90,7 +95,7 @@ class Exporter:
         telemetry.schedule(lambda: self.fleet.lag)
         self.overview = Overview(
             version=__version__,
-            platform=config.api.base_url,
+            platform=lambda: self.config.api.base_url,
             started=clock.now(),
             now=clock.now,
             fleet=self.fleet,
@@ -99,6 +104,31 @@ class Exporter:
                 path=str(config.state.path) if config.state.path else None, size=state.size(), created=state.created
             ),
         )
+
+    async def obey(self, config: Config) -> None:
+        """Other settings from now on, but for the state, which is what it was.
+
+        Where the platform is asked otherwise, or counted otherwise, polls under way are abandoned whole and begin anew.
+        Raises ``UnpodError`` or ValueError where it could not be asked; then nothing has changed.
+        """
+        before, rules = self.config, parts.rules(config)
+        if config.api != before.api or rules != self._rules:
+            async with self.fleet.paused():
+                if config.api != before.api:
+                    await self._client.change(parts.settings(config), parts.token(config))
+                    self.fleet.retry_failing()
+                self._rules = rules
+                for tracker in self.fleet.trackers.values():
+                    await self._teach(tracker, rules)
+                self._board.adopt(catalog.families(parts.shown(config)))
+        self.config = config
+        await self.fleet.replan(parts.plan(config))
+
+    async def _teach(self, tracker: Tracker, rules: Rules) -> None:
+        try:
+            await tracker.obey(rules)
+        except StorageError as error:
+            self._log.warning("agent not fitted to the settings yet", agent=tracker.agent, error=str(error))
 
     def shows_progress(self, display: Display) -> None:
         """Tells ``display`` how far the first readings of histories are."""

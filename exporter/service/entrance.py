@@ -24,17 +24,17 @@ _Stamps = tuple[tuple[int, ...] | None, ...]
 class Entrance:
     """The policy in force: that of the web config at ``path``; None: everybody is let in.
 
-    ``read`` is told whether a file that had changed was good. A bad one changes nothing, for to be let in by no rule is
+    ``told`` hears whether a file that had changed was good. A bad one changes nothing, for to be let in by no rule is
     worse than by an old one. Raises ConfigError where it is bad from the start.
     """
 
     def __init__(
-        self, path: Path | None, log: Log, *, elapsed: Callable[[], float], read: Callable[[bool], None]
+        self, path: Path | None, log: Log, *, elapsed: Callable[[], float], told: Callable[[bool], None]
     ) -> None:
         self._path = path
         self._log = log
         self._elapsed = elapsed
-        self._read = read
+        self._told = told
         self._looked = elapsed()
         self._config = load_web(path) if path is not None else WebConfig()
         self._policy = policy_of(self._config)
@@ -51,29 +51,31 @@ class Entrance:
             self._changing = found
         return self._policy
 
-    def reload(self) -> None:
-        """Reads the files now. Raises ConfigError, and nothing has changed then."""
+    def read(self) -> Callable[[], None]:
+        """Reads the files now; what it gives puts them in force. Raises ConfigError."""
         if self._path is None:
-            return
-        stamps = _stamps(self._config.files)
+            return lambda: None
         if not self._path.is_file() or not self._path.read_text(errors="replace").strip():
             # A file that is just being written; to take it for one without rules would open the door.
             raise ConfigError((f"{self._path}: is not there, or empty; the rules before it stay in force",))
         config = load_web(self._path)
-        self._stamps = stamps if config.files == self._config.files else _stamps(config.files)
-        if config != self._config:
-            self._config, self._policy = config, policy_of(config)
-            self._log.info("web config in force", file=str(self._path), tls=config.tls is not None)
+        return lambda: self._admit(config)
+
+    def _admit(self, config: WebConfig) -> None:
+        before, after = self._policy, policy_of(config)
+        self._config, self._policy = config, after
+        self._stamps = _stamps(config.files)
+        self._told(True)
+        if _rules(before) != _rules(after):
+            self._log.info("web config in force", tls=after.tls is not None, users=len(after.users))
 
     def _renew(self, stamps: _Stamps) -> None:
         self._stamps = stamps
         try:
-            self.reload()
+            self.read()()
         except (ConfigError, OSError) as error:
             self._log.error("web config not usable, the one before stays in force", error=str(error))
-            self._read(False)
-        else:
-            self._read(True)
+            self._told(False)
 
 
 class Refusals:
@@ -104,6 +106,11 @@ def policy_of(config: WebConfig) -> Policy:
         headers=config.headers,
         rate_limit=(limit.interval, limit.burst) if limit is not None else None,
     )
+
+
+def _rules(policy: Policy) -> tuple[object, ...]:
+    """What two policies are compared by: an SSLContext equals none but itself."""
+    return (policy.tls and policy.tls.identity, policy.users, policy.headers, policy.rate_limit)
 
 
 def _stamps(files: tuple[Path, ...]) -> _Stamps:

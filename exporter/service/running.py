@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from exporter.service.assembly import REAL, Clock, Exporter, assembled
 from exporter.service.entrance import Entrance, Refusals
 from exporter.service.parts import state_in_words
 from exporter.service.readings import Readings
+from exporter.service.reloading import Reloader, Source
 from exporter.systemd import Notifier, notified
 from exporter.tracking.log import Log
 from exporter.web.access import Access
@@ -40,11 +42,22 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     config_file: Path | None = None
     """Who may ask, and how; None: everybody, in the clear."""
     telemetry_path: str = "/metrics"
+    prefix: str = ""
+    """In front of every path."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the path cannot be that of the metrics."""
+        """Raises ValueError where the path cannot be that of the metrics, or the prefix none."""
         create_app(
-            Pages(metrics=_nothing, ready=_nothing, status=_nothing, agent=_nothing, telemetry_path=self.telemetry_path)
+            Pages(
+                metrics=_nothing,
+                ready=_nothing,
+                status=_nothing,
+                agent=_nothing,
+                config=_nothing,
+                reload=_nothing,
+                telemetry_path=self.telemetry_path,
+                prefix=self.prefix,
+            )
         )
 
 
@@ -53,29 +66,43 @@ def _nothing(*_: object) -> NoReturn:
 
 
 @asynccontextmanager
-async def guarded(web: Web, log: Log, readings: Readings, clock: Clock) -> AsyncIterator[Access]:
-    """Whom the web config lets in. Raises ConfigError where it is bad."""
-    entrance = Entrance(web.config_file, log, elapsed=clock.elapsed, read=readings.of("web config"))
+async def guarded(web: Web, log: Log, readings: Readings, clock: Clock) -> AsyncIterator[tuple[Entrance, Access]]:
+    """The web config in force, and whom it lets in. Raises ConfigError where it is bad."""
+    entrance = Entrance(web.config_file, log, elapsed=clock.elapsed, told=readings.of("web config"))
     with Passwords() as passwords:
-        yield Access(entrance.policy, passwords, Refusals(log, clock.elapsed), elapsed=clock.elapsed)
+        yield entrance, Access(entrance.policy, passwords, Refusals(log, clock.elapsed), elapsed=clock.elapsed)
 
 
 @asynccontextmanager
 async def serving(
-    config: Config, web: Web, log: Log, display: Display, clock: Clock = REAL
+    config: Config,
+    web: Web,
+    log: Log,
+    display: Display,
+    clock: Clock = REAL,
+    *,
+    source: Source,
+    hangup: asyncio.Event,
+    notifier: Notifier,
 ) -> AsyncIterator[tuple[Exporter, tuple[Address, ...]]]:
-    """The exporter, polling and answering; with the addresses that it is bound to.
+    """The exporter, polling and answering; with the addresses that it is bound to. It reads its settings anew from
+    ``source`` when it is asked to, and when ``hangup`` is set.
 
     Raises what ``assembled`` and ``guarded`` raise, ``ListenError`` where an address cannot be had, and as an exception
     group whatever ends the polling.
     """
-    async with assembled(config, log, clock) as exporter, guarded(web, log, exporter.readings, clock) as access:
+    async with assembled(config, log, clock) as exporter, guarded(web, log, exporter.readings, clock) as guard:
+        entrance, access = guard
+        reloader = Reloader(exporter, entrance, source, log, notifier, read=exporter.readings.of("settings"))
         pages = Pages(
             metrics=exporter.scrape,
             ready=exporter.fleet.waits_for,
             status=exporter.overview.status,
             agent=exporter.overview.agent,
+            config=reloader.config,
+            reload=partial(reloader.reload, "asked for over HTTP"),
             telemetry_path=web.telemetry_path,
+            prefix=web.prefix,
         )
         async with serve(create_app(pages, access), web.listen, web.sockets, access) as bound:
             log.info(
@@ -88,7 +115,9 @@ async def serving(
                 exporter.shows_progress(display)
                 async with asyncio.TaskGroup() as group:
                     polling = group.create_task(exporter.fleet.run(), name="polling")
+                    watching = group.create_task(reloader.watch(hangup, clock.sleep), name="reloading")
                     yield exporter, bound
+                    watching.cancel()
                     polling.cancel()
 
 
@@ -99,6 +128,13 @@ def stop_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def hangups() -> asyncio.Event:
+    """What SIGHUP sets from now on, instead of ending the process."""
+    hangup = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
+    return hangup
 
 
 def toggles_level(verbosity: Verbosity, log: Log) -> None:
@@ -120,9 +156,10 @@ async def run(
     stop: asyncio.Event | None = None,
     listening: Callable[[tuple[Address, ...]], None] = lambda addresses: None,
     verbosity: Verbosity | None = None,
+    source: Source | None = None,
 ) -> None:
     """Serves until ``stop`` is set (None: until SIGTERM or SIGINT). ``listening`` is told the addresses;
-    ``verbosity`` is what SIGUSR1 changes.
+    ``verbosity`` is what SIGUSR1 changes, and ``source`` where the settings are read anew from (None: they stay).
 
     Raises what ``serving`` raises.
     """
@@ -140,7 +177,11 @@ async def run(
         state=state_in_words(config),
     )
     notifier = Notifier(os.environ, os.getpid())
-    async with serving(config, web, log, display, clock) as (exporter, bound):
+    source = source or Source(read=lambda: config)
+    async with serving(config, web, log, display, clock, source=source, hangup=hangups(), notifier=notifier) as (
+        exporter,
+        bound,
+    ):
         # What there is now stays. Looking through it for garbage would hold up everything for 0.2 s at 1,000 agents.
         gc.freeze()
         listening(bound)

@@ -105,6 +105,7 @@ class Client:
         self._clock = clock
         self._monotonic = monotonic
         self._transport = Transport(settings)
+        self._base_url = settings.base_url
         self._per_minute = settings.requests_per_minute
         self._turns = Turns(
             Pace(settings.requests_per_minute),
@@ -124,6 +125,25 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._transport.close()
+
+    async def change(self, settings: Settings, token: Token) -> None:
+        """Other settings and another token, while nothing is being asked.
+
+        What has been asked of late, and what the platform has said of it, holds on where it is the same installation.
+
+        Raises:
+            ValueError: A setting that could not work. Nothing has changed then.
+            ConnectionFailed: The CA file cannot be used. Nothing has changed then.
+        """
+        transport = Transport(settings)
+        await transport.open()
+        goes_on = settings.base_url == self._base_url
+        self._turns.change(settings.requests_per_minute, settings.max_concurrent_requests, goes_on=goes_on)
+        if not goes_on:
+            self._refusals, self._pauses = Refusals(), 0
+        self._per_minute, self._base_url, self._token = settings.requests_per_minute, settings.base_url, token
+        before, self._transport = self._transport, transport
+        await before.close()
 
     def usage(self) -> Usage:
         """How much of what is allowed is used now."""

@@ -50,6 +50,13 @@ class Pace:
         self._begun: deque[float] = deque()
         """When the requests of the last 60 seconds began: never more of them than the pace lets begin."""
 
+    def succeed(self, before: Pace) -> None:
+        """Takes over what the pace before has let begin of late, and what the server has said to it."""
+        for moment in before._begun:
+            self.begin(moment)
+        self._paused_until = before._paused_until
+        self._ration, self._rationed_until = before._ration, before._rationed_until
+
     def begun(self, now: float) -> int:
         """How many requests began within the last 60 seconds."""
         while self._begun and self._begun[0] <= now - MINUTE:
@@ -177,6 +184,12 @@ class Turns:
         """Somebody stands at the door and waits for the pace, to let in whose turn it is by then."""
         self._moved = _NEVER
         """When a request began or ended last."""
+
+    def change(self, per_minute: int, slots: int, *, goes_on: bool) -> None:
+        """Another pace and other slots. ``goes_on``: for the same server, which has been asked of late."""
+        before, self._pace, self._slots = self._pace, Pace(per_minute), slots
+        if goes_on:
+            self._pace.succeed(before)
 
     @asynccontextmanager
     async def turn(self, agent: str, urgency: Urgency) -> AsyncIterator[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -162,6 +162,17 @@ class AgentDetail(msgspec.Struct, frozen=True, kw_only=True):
     """As ``Requests.paused``."""
 
 
+class Reloaded(Protocol):
+    """What became of a reload."""
+
+    @property
+    def ok(self) -> bool: ...
+
+    @property
+    def text(self) -> str:
+        """What has changed, or why nothing has, for people."""
+
+
 class Pages(msgspec.Struct, frozen=True, kw_only=True):
     """Where what is shown comes from."""
 
@@ -171,5 +182,11 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
     status: Callable[[], Status]
     agent: Callable[[str], AgentDetail | None]
     """Of one handle; None: no such agent is polled."""
+    config: Callable[[], str] | None = None
+    """The settings in force, without secrets; None: there is no such page."""
+    reload: Callable[[], Awaitable[Reloaded]] | None = None
+    """Reads the settings anew; None: there is no such request."""
     telemetry_path: str = "/metrics"
     """Where the metrics are; ``/`` takes the place of the status page."""
+    prefix: str = ""
+    """In front of every path: empty, or with a slash at its start and none at its end."""

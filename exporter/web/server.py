@@ -12,7 +12,7 @@ from aiohttp import web
 
 from exporter.web import agent, status, templating
 from exporter.web.access import Access, Policy
-from exporter.web.pages import Pages
+from exporter.web.pages import Pages, Reloaded
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -26,6 +26,9 @@ HEADERS: Final = {
 }
 """On every answer, errors included."""
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_ELSEWHERE: Final = ("cross-site", "same-site")
+"""What browsers say of a request that a page of somebody else has made."""
 
 
 def create_app(pages: Pages, access: Access | None = None) -> web.Application:
@@ -33,8 +36,10 @@ def create_app(pages: Pages, access: Access | None = None) -> web.Application:
     whom ``access`` lets in (None: to everybody).
 
     Raises:
-        ValueError: ``telemetry_path`` is no path, or that of another page.
+        ValueError: ``telemetry_path`` is no path, or that of another page; or ``prefix`` cannot be one.
     """
+    if not _PREFIX.fullmatch(pages.prefix) or "/agents" in pages.prefix:
+        raise ValueError(f"{pages.prefix!r} cannot be in front of every path; write for example /unpod")
     routes, below = _routes(pages), _agent_routes(pages)
     taken = pages.telemetry_path in routes or pages.telemetry_path.startswith(tuple(below))
     if taken or not _PATH.fullmatch(pages.telemetry_path):
@@ -42,14 +47,24 @@ def create_app(pages: Pages, access: Access | None = None) -> web.Application:
     routes[pages.telemetry_path] = _metrics(pages)
     routes.setdefault("/", _status_page(pages))
     app = web.Application(middlewares=[access.middleware] if access is not None else [])
-    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
-    app.add_routes([web.get(path + "{handle:(?s:.*)}", handler) for path, handler in below.items()])
+    prefix = pages.prefix
+    app.add_routes([web.get(prefix + path, handler) for path, handler in routes.items()])
+    app.add_routes([web.get(prefix + path + "{handle:(?s:.*)}", handler) for path, handler in below.items()])
+    if pages.reload is not None:
+        # As Prometheus has it: a request by GET might be made by whoever follows a link.
+        reload = _reload(pages.reload)
+        app.add_routes([web.post(f"{prefix}/-/reload", reload), web.put(f"{prefix}/-/reload", reload)])
+    if prefix:
+        app.add_routes([web.get(path, _to(f"{prefix}/")) for path in ("/", prefix)])
     app.on_response_prepare.append(_adds(access.policy if access is not None else Policy))
     return app
 
 
 def _routes(pages: Pages) -> dict[str, Handler]:
-    return {"/-/healthy": _healthy, "/-/ready": _ready(pages), "/api/agents": _agents(pages)}
+    routes = {"/-/healthy": _healthy, "/-/ready": _ready(pages), "/api/agents": _agents(pages)}
+    if pages.config is not None:
+        routes["/config"] = _config(pages.config)
+    return routes
 
 
 def _agent_routes(pages: Pages) -> dict[str, Handler]:
@@ -65,6 +80,30 @@ def _metrics(pages: Pages) -> Handler:
         if answer.content_encoding is not None:
             headers["Content-Encoding"] = answer.content_encoding
         return web.Response(body=answer.body, status=answer.status, headers=headers)
+
+    return handle
+
+
+def _config(config: Callable[[], str]) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text=config())
+
+    return handle
+
+
+def _reload(reload: Callable[[], Awaitable[Reloaded]]) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        if request.headers.get("Sec-Fetch-Site") in _ELSEWHERE:
+            return web.Response(status=403, text="not from a page of somebody else\n")
+        told = await reload()
+        return web.Response(status=200 if told.ok else 500, text=f"{told.text}\n")
+
+    return handle
+
+
+def _to(path: str) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        raise web.HTTPFound(path)
 
     return handle
 
