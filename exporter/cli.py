@@ -173,7 +173,7 @@ def run(
         prefix=web_external_url or "",
     )
     source = service.Source(
-        read=lambda: _read(config_file, state_path),
+        read=lambda: _read(config_file, state_path, config.shard),
         file=_file(config_file),
         look_every=config_auto_reload_interval if config_enable_auto_reload else None,
     )
@@ -291,16 +291,16 @@ def _loaded(
     What is wrong with them, and with the web config, ends the program, all of it at once.
     """
     problems: list[str] = []
-    config = _or_problems(problems, lambda: _read(file, state_path))
+    config = _or_problems(problems, lambda: _read(file, state_path, shard))
     if web_config_file is not None:
         _or_problems(problems, lambda: load_web(web_config_file))
     if config is None or problems:
         _fail(ConfigError(tuple(problems)))
-    return msgspec.structs.replace(config, shard=shard)
+    return config
 
 
-def _read(file: Path | None, state_path: str | None) -> Config:
-    return load(_file(file), os.environ, state_path=state_path)
+def _read(file: Path | None, state_path: str | None, shard: Shard) -> Config:
+    return msgspec.structs.replace(load(_file(file), os.environ, state_path=state_path), shard=shard)
 
 
 def _file(named: Path | None) -> Path | None:

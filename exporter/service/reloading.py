@@ -14,7 +14,7 @@ from exporter.config.shown import differences, dump
 from exporter.service.assembly import Exporter
 from exporter.service.entrance import Entrance
 from exporter.systemd import Notifier
-from exporter.tracking.fleet import Log
+from exporter.tracking.log import Log
 from exporter.unpod.errors import UnpodError
 
 

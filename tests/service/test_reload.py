@@ -195,6 +195,17 @@ async def test_other_buckets_hold_at_once_and_begin_that_histogram_anew(tmp_path
         assert {key: after[key] for key in others} == others
 
 
+async def test_a_shard_stays_the_shard_that_it_is(tmp_path: Path) -> None:
+    async with platform(SALES, SUPPORT, LEGACY) as made:
+        settings = made.settings()
+        async with exporting(tmp_path, settings, "--shard.index", "1", "--shard.count", "2") as process:
+            shown = agents_in(await process.ready())
+            assert shown < {SALES.handle, SUPPORT.handle, LEGACY.handle}
+            written(tmp_path, settings | {"polling": {"interval": "100ms"}})
+            assert (await reload(process)).text == "reloaded; changed: polling.interval\n"
+            assert agents_in(await process.polled(2)) == shown
+
+
 async def test_many_who_ask_at_once_are_answered_and_served_one_after_the_other(tmp_path: Path) -> None:
     async with running(tmp_path) as (made, process):
         written(tmp_path, made.settings(agents=[LEGACY.handle]))
