@@ -256,14 +256,18 @@ class Dialler:
     """Begins the calls of one agent: the same generator, the same calls."""
 
     def __init__(self, profile: Profile, random: Random) -> None:
-        self._profile = profile
         self._random = random
-        self._styles = Table(*profile.styles)
+        self.behave(profile)
         self._faults = Deck(words.VAPI_REASONS[BROKEN].rows, random)
         self._numbers = tuple(
             (f"+91{random.randrange(10, 99)}", f"{random.randrange(1000, 9999)}", f"{random.randrange(1000, 9999)}")
             for _ in range(3)
         )
+
+    def behave(self, profile: Profile) -> None:
+        """Dial like this from now on."""
+        self._profile = profile
+        self._styles = Table(*profile.styles)
 
     def dial(self, number: int, at: float, *, inbound: bool, kind: str) -> Call:
         """The call that begins at ``at``, with everything that will come of it."""

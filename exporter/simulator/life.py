@@ -61,6 +61,12 @@ class Life:
         self._kinds = Table(*profile.execution_types)
         self._run: Run | None = None
 
+    def behave(self, profile: Profile) -> None:
+        """Have these habits from now on: what has been planned goes on as it was."""
+        self.profile = profile
+        self._dialler.behave(profile)
+        self._kinds = Table(*profile.execution_types)
+
     def begin(self) -> None:
         """Plan the first arrivals."""
         self._next_arrival(self._agenda.now)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -10,7 +11,7 @@ Span = tuple[float, float]
 """Shortest and longest, in seconds."""
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One agent. Shares are probabilities from 0 to 1, times are seconds."""
 
     handle: str
@@ -92,6 +93,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Share of bulk runs whose tasks all have the same ``created``; in the others they are milliseconds apart."""
     wordiness: int = 24
     """Most turns of a conversation."""
+
+    def with_habits(self, habits: Mapping[str, Any]) -> Profile:
+        """The same agent with other habits. Raises ``msgspec.ValidationError`` with what is wrong with them."""
+        if "handle" in habits:
+            raise msgspec.ValidationError("an agent keeps its handle")
+        return msgspec.convert(msgspec.to_builtins(self) | dict(habits), Profile)
 
 
 _LIVE = 540.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
@@ -15,6 +15,7 @@ from exporter.simulator import answers, sending
 from exporter.simulator.answers import Answer, Envelope
 from exporter.simulator.distortions import BODIES, ENVELOPES, STILL_DATA
 from exporter.simulator.faults import Fault, Faults
+from exporter.simulator.profiles import Profile
 from exporter.simulator.world import Poisoned, World
 
 OnServed = Callable[[str, Sequence[str], float], None]
@@ -65,6 +66,8 @@ class Platform:
         self._on_served = on_served
         self._gzip = gzip
         self._closing = asyncio.Event()
+        self._at_first: dict[str, Profile] = {}
+        """Agents as they were before they were given other habits."""
         self._routes: Mapping[str, tuple[re.Pattern[str], Handler]] = {
             "agents": (_AGENTS, self._agents),
             "tasks": (_TASKS, self._tasks),
@@ -182,12 +185,35 @@ class Platform:
             self._faults.clear()
         return sending.whole(Answer(body=msgspec.json.encode(self._faults.active)))
 
+    async def habits(self, request: web.Request) -> web.StreamResponse:
+        """GET: all agents; POST a JSON object of habits by handle: have them from now on; DELETE: as at first."""
+        if request.method == "POST":
+            try:
+                wanted = msgspec.json.decode(await request.read(), type=dict[str, dict[str, Any]])
+                others = [self._known(handle).with_habits(habits) for handle, habits in wanted.items()]
+            except msgspec.MsgspecError as error:
+                return sending.whole(answers.told(400, {"message": str(error)}))
+            for profile in others:
+                self._at_first.setdefault(profile.handle, self._world.profile(profile.handle))
+                self._world.behave(profile)
+        elif request.method == "DELETE":
+            while self._at_first:
+                self._world.behave(self._at_first.popitem()[1])
+        shown = {handle: self._world.profile(handle) for handle in self._world.handles}
+        return sending.whole(Answer(body=msgspec.json.encode(shown)))
+
+    def _known(self, handle: str) -> Profile:
+        if handle not in self._world.handles:
+            raise msgspec.ValidationError(f"no agent {handle}: there are {', '.join(self._world.handles)}")
+        return self._world.profile(handle)
+
 
 _AGENTS: Final = re.compile(r"/api/v2/platform/agents/?")
 _TASKS: Final = re.compile(r"/api/v2/platform/agents/(?P<handle>[^/]+)/tasks/?")
 _DOORS: Final[Mapping[str, Callable[[Platform, web.Request], Awaitable[web.StreamResponse]]]] = {
     "/_truth": Platform.truth,
     "/_faults": Platform.faults,
+    "/_habits": Platform.habits,
 }
 
 

@@ -94,6 +94,10 @@ class World:
         """How an agent behaves. Raises KeyError for an unknown one."""
         return self._lives[handle].profile
 
+    def behave(self, profile: Profile) -> None:
+        """Give an agent other habits from now on. Raises KeyError for an unknown one."""
+        self._lives[profile.handle].behave(profile)
+
     def advance(self, now: float) -> None:
         """Let everything happen up to ``now``; an earlier time than before changes nothing."""
         self._agenda.run(now)
