@@ -84,9 +84,10 @@ format: $(STAMP) ## the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## docs/metrics.md from the catalog of metrics, docs/faults.md from the table of faults
+docs: $(STAMP) ## docs/metrics.md, docs/faults.md and docs/alerts.md from the catalog, the faults and the rules
 	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
 	$(BIN)/python -m tests.faults.docs
+	$(BIN)/python prometheus/document.py docs/alerts.md
 
 lock: $(STAMP) ## requirements.lock: the versions and hashes of what the container image holds
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -92,14 +92,14 @@ EXPORTER = (
             **polled(60, "sales", instance="a"),
             **polled(60, "support", instance="b", up="1x10 stale"),
         },
-        "20m",
+        "25m",
         [
             Fires("UnpodExporterDown", {"job": "unpod", "shard_index": "1"}),
             Fires(
                 "UnpodAgentUnseen",
                 {"job": "unpod", "agent": "support"},
-                "support was shown within the last hour, and is shown by nobody now: its exporter is down, or it was "
-                "taken out of the configuration, in which case this ends by itself after an hour.",
+                "support was shown within the last hour, and is shown by nobody now: its exporter is down, or it has "
+                "left the list of agents or the configuration, in which case this ends by itself within an hour.",
             ),
         ],
     ),
@@ -205,25 +205,37 @@ EXPORTER = (
         "30m",
     ),
     Case(
-        "polls are late",
+        "polls are stretched",
         {**exporter(60), **_exporter("schedule_lag_seconds", "90x60")},
         "20m",
         [
             Fires(
                 "UnpodScheduleLag",
                 A,
-                "a is 1m 30s late with its polls: its requests do not suffice for its agents, or the platform is slow.",
+                "a polls its agents 1m 30s later than it was told, each time: the requests that it may make do not "
+                "suffice for all of them.",
             )
         ],
     ),
-    Case("polls are late for a moment", {**exporter(60), **_exporter("schedule_lag_seconds", "0x10 90x5 0x45")}, "14m"),
     Case(
-        "agents are left out",
+        "polls are stretched for a moment",
+        {**exporter(60), **_exporter("schedule_lag_seconds", "0x10 90x5 0x45")},
+        "14m",
+    ),
+    Case(
+        "entries of the list are skipped",
         {**exporter(60), **_exporter("agents_skipped", "2x60")},
         "20m",
-        [Fires("UnpodAgentsSkipped", A, "a does not poll 2 agents that it was told to poll or has found.")],
+        [
+            Fires(
+                "UnpodAgentsSkipped",
+                A,
+                "a has skipped 2 entries of the platform's list of agents: without a handle, or with one that occurs "
+                "before.",
+            )
+        ],
     ),
-    Case("no agent is left out", {**exporter(60), **_exporter("agents_skipped", "0x60")}, "20m"),
+    Case("no entry is skipped", {**exporter(60), **_exporter("agents_skipped", "0x60")}, "20m"),
     Case(
         "the platform has learned a word",
         {
@@ -302,7 +314,7 @@ DATA = (
             **polled(90, "sales", up="1x60 0x30 stale"),
             **of(agent_poll_failures_total={"reason=not_found": "3x60 3+0.2x30 stale"}),
         },
-        "100m",
+        "103m",
         [
             Fires("UnpodExporterDown", {"job": "unpod", "shard_index": "0"}),
             Fires("UnpodAgentUnseen", SALES),

@@ -11,7 +11,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -48,19 +48,18 @@ class Told:
         await asyncio.sleep(0)
 
 
-def scraped(scrape: Scrape, at: float, instances: Sequence[str]) -> Iterator[str]:
+async def scraped(scrape: Scrape, at: float, instances: Sequence[str]) -> list[str]:
     """The lines of a scrape of each instance, and the samples that Prometheus adds to each."""
     begin = time.perf_counter()
-    lines = scrape(ACCEPT, None).body.decode().splitlines()
+    lines = (await scrape(ACCEPT, None)).body.decode().splitlines()
     seconds = time.perf_counter() - begin
     samples = [line.rpartition(" ")[::2] for line in lines if not line.startswith("#")]
     own = (("up", 1), ("scrape_duration_seconds", seconds), ("scrape_samples_scraped", len(samples)))
-    for instance in instances:
-        target = f'job="{JOB}",instance="{instance}"}}'
-        for series, value in (*samples, *own):
-            yield (
-                f"{series[:-1]},{target} {value} {at}\n" if series[-1] == "}" else f"{series}{{{target} {value} {at}\n"
-            )
+    return [
+        f"{series[:-1]},{target} {value} {at}\n" if series[-1] == "}" else f"{series}{{{target} {value} {at}\n"
+        for target in (f'job="{JOB}",instance="{instance}"}}' for instance in instances)
+        for series, value in (*samples, *own)
+    ]
 
 
 async def record(config: Path, clock: Told, step: float, instances: Sequence[str], into: TextIO) -> None:
@@ -73,7 +72,7 @@ async def record(config: Path, clock: Told, step: float, instances: Sequence[str
             while clock.now + step <= time.time():
                 clock.step(step)
                 await exporter.fleet.once()
-                into.writelines(scraped(exporter.scrape, clock.now, instances))
+                into.writelines(await scraped(exporter.scrape, clock.now, instances))
     into.write("# EOF\n")
 
 
