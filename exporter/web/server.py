@@ -174,6 +174,8 @@ def _links(pages: Pages) -> dict[str, str]:
         "Readiness": "/-/ready",
         "Agents as JSON": "/api/agents",
     }
+    if pages.config is not None:
+        paths["Configuration"] = "/config"
     return {name: path.removeprefix("/") for name, path in paths.items()} | {"Help": "#help"}
 
 

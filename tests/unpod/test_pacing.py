@@ -515,3 +515,56 @@ async def test_with_one_slot_slow_agents_have_it_in_their_turn(traffic: Callable
     await road.knows(slow=("slow",), quick=("quick",))
     await road.asks("slow", "quick")
     assert road.under_way.keys() == {"slow"}
+
+
+# Another pace
+
+
+@settings(deadline=None)
+@given(
+    before=st.integers(1, 300),
+    after=st.integers(1, 300),
+    asked=st.integers(0, 400),
+    idle=st.floats(0.0, 90.0),
+)
+async def test_another_pace_counts_what_has_been_asked_before_it(
+    before: int, after: int, asked: int, idle: float
+) -> None:
+    clock = Clock()
+    turns = turns_of(clock, before)
+    begun: list[float] = []
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            async with turns.turn("a", FRESH):
+                begun.append(clock.now)
+
+    await ask(asked)
+    clock.now += idle
+    turns.change(after, 1_000, goes_on=True)
+    first = len(begun)
+    await ask(40)
+    for place, moment in enumerate(begun[first:], start=first):
+        recent = [other for other in begun[: place + 1] if other > moment - MINUTE + 1e-6]
+        assert len(recent) <= after
+
+
+async def test_a_pause_of_the_same_server_outlives_another_pace_and_that_of_another_does_not() -> None:
+    for goes_on in (True, False):
+        clock = Clock()
+        turns = turns_of(clock)
+        turns.pause(30.0)
+        turns.change(60, 2, goes_on=goes_on)
+        assert turns.paused == (30.0 if goes_on else 0.0)
+
+
+async def test_other_slots_hold_for_what_is_asked_from_then_on() -> None:
+    clock = Clock()
+    turns = turns_of(clock, slots=1)
+    turns.change(60_000, 3, goes_on=True)
+    under_way = [turns.turn(str(number), FRESH) for number in range(3)]
+    for one in under_way:
+        await one.__aenter__()
+    assert not turns.has_time()
+    for one in under_way:
+        await one.__aexit__(None, None, None)

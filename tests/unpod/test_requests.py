@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Urgency
-from exporter.unpod.errors import BadRequest, RateLimited, ServerError, Unauthorized
+from exporter.unpod.errors import BadRequest, ConnectionFailed, RateLimited, ServerError, Unauthorized
 
 Connect = Callable[..., Client]
 
@@ -316,3 +316,41 @@ async def test_what_is_urgent_is_asked_first(connect: Connect, platform: Any, cl
             await asyncio.sleep(0)
         group.create_task(client.agents())
     assert [request.raw_path.split("/")[5] for request in platform.seen] == ["first", "", "h", "s"]
+
+
+async def test_other_settings_hold_for_the_next_request(client: Client, platform: Any) -> None:
+    await client.agents()
+    base = str(platform.seen[0].url.origin())
+    await client.change(Settings(base_url=base, path_prefix="/v3", org_handle="other"), StaticToken("another"))
+    await client.agents()
+    request = platform.seen[1]
+    assert request.raw_path == "/v3/agents/"
+    assert (request.headers["Org-Handle"], request.headers["Authorization"]) == ("other", "Token another")
+    assert client.usage().begun == 2
+
+
+async def test_settings_that_could_not_work_change_nothing(client: Client, platform: Any, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for wrong, error in (
+        (Settings(base_url="nowhere"), ValueError),
+        (Settings(org_handle="a\nb"), ValueError),
+        (Settings(ca_file=str(tmp_path / "ca.pem")), ConnectionFailed),
+    ):
+        with pytest.raises(error):
+            await client.change(wrong, StaticToken("another"))
+    await client.agents()
+    assert platform.seen[0].headers["Authorization"] == "Token secret-token"
+
+
+async def test_what_was_refused_with_the_token_before_is_asked_with_another(connect: Connect, platform: Any) -> None:
+    async with connect() as client:
+        platform.reply = lambda request: platform.json({"message": "no"}, status=401)
+        for agent in ("a", "b"):
+            with pytest.raises(Unauthorized):
+                await client.tasks(agent, page=1, page_size=1)
+        base = str(platform.seen[0].url.origin())
+        seen = len(platform.seen)
+        await client.change(Settings(base_url=base), StaticToken("another"))
+        platform.reply = lambda request: platform.json([])
+        await client.agents()
+        assert len(platform.seen) == seen + 1
