@@ -113,7 +113,7 @@ def shown_by(exporter: Exporter) -> dict[str, str | bytes]:
     return {
         "text": scrape.text(Format.TEXT),
         "openmetrics": scrape.text(Format.OPENMETRICS),
-        "status": repr(exporter.status()),
+        "status": repr(exporter.overview.status()),
         "repr": repr(vars(exporter)),
     }
 
@@ -180,7 +180,7 @@ async def list_failures(platform: Gossip, exporter: Exporter) -> Mapping[str, st
         platform.list = reply
         await exporter.fleet.once()
         if exporter.fleet.lacks_agents:
-            told[f"list, {name}"] = exporter.status().notice
+            told[f"list, {name}"] = exporter.overview.status().notice
     assert len(told) > 20
     return told
 
