@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from aiohttp import web
 from exporter import logs
 from exporter.config import load
 from exporter.exposition.lines import Format
-from exporter.service import Exporter, assembled
+from exporter.service import Clock, Exporter, assembled
 from exporter.unpod.errors import REASONS
 from tests.privacy.secrets import (
     AGENTS,
@@ -151,10 +152,14 @@ async def test_through_every_success_and_failure_nothing_private_is_shown_logged
         written(tmp_path, platform.settings())
         settings = load(config, os.environ, state_path=str(tmp_path / "state.db"))
         with logging_to(stream, form) as log:
-            async with assembled(settings, log) as exporter:
+            passed = 0.0
+            # Time passes between two failures: a token that was refused just now would not be tried again.
+            clock = Clock(elapsed=lambda: time.monotonic() + passed)
+            async with assembled(settings, log, clock) as exporter:
                 seen = set()
                 for name, reply in {**ODDITIES, **FAILURES, **SOMEHOW, "at last": ODDITIES["as it should be"]}.items():
                     platform.tasks["sales"] = reply
+                    passed += 3600.0
                     outcome = (await exporter.fleet.once())["sales"]
                     assert name in SOMEHOW or (outcome.error is None) is (name not in FAILURES), (name, outcome.error)
                     seen.add(outcome.reason)
