@@ -49,11 +49,14 @@ def token(config: Config) -> Token:
 
 
 def only(config: Config, handles: Sequence[str]) -> Config:
-    """The settings with these agents alone, each as it is named there if it is."""
+    """The settings with these agents alone, whatever shard they are of, each as it is named there if it is."""
     named = {agent.handle: agent for agent in config.agents}
     agents = tuple(named.get(handle) or AgentConfig(handle=handle) for handle in dict.fromkeys(handles))
     return msgspec.structs.replace(
-        config, agents=agents, discovery=msgspec.structs.replace(config.discovery, enabled=False)
+        config,
+        agents=agents,
+        discovery=msgspec.structs.replace(config.discovery, enabled=False),
+        shard=type(config.shard)(),
     )
 
 

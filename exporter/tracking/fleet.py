@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.folding import Folding
 from exporter.tracking.log import Log
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
@@ -89,6 +90,7 @@ class Fleet:
         self._publish = publish
         self._remove = remove
         self._log = log
+        self._fold = Folding(log, now)
         self._now = now
         self._sleep = sleep
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -165,6 +167,7 @@ class Fleet:
                 await asyncio.get_running_loop().create_future()
         finally:
             self._group = None
+            self._fold.unfold(now=True)
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -218,6 +221,7 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             polls = {handle: group.create_task(self._poll(handle)) for handle in self.trackers}
         await self._let_go_of_those_that_have_left()
+        self._fold.unfold(now=True)
         return {handle: poll.result() for handle, poll in polls.items()}
 
     def show(self, handle: str) -> None:
@@ -332,7 +336,7 @@ class Fleet:
             with self._going_on("agent not shown", handle):
                 self.show(handle)
         for handle in fresh:
-            self._log.info("agent discovered", agent=handle)
+            self._fold.tell(self._log.info, "agent discovered", agent=handle)
             await self._take_up(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
@@ -435,6 +439,7 @@ class Fleet:
 
     def _tell(self, handle: str, outcome: Outcome) -> None:
         """Says what has become of a poll: what changed at info, a failure once for each reason, and its end."""
+        self._fold.unfold()
         before = self._troubles.pop(handle, None)
         if outcome.reason is not None:
             trouble = _Trouble(before.failures + 1 if before else 1, outcome.reason)
@@ -442,7 +447,7 @@ class Fleet:
             self._tell_failure(handle, outcome, trouble, is_new=before is None or before.reason != outcome.reason)
             return
         if before is not None:
-            self._log.info("agent works again", agent=handle, failures=before.failures)
+            self._fold.tell(self._log.info, "agent works again", agent=handle, failures=before.failures)
         told = {"agent": handle, "tasks": outcome.tasks, "pages": outcome.pages, "seconds": round(outcome.seconds, 3)}
         news = outcome.news
         if outcome.first:
@@ -453,14 +458,16 @@ class Fleet:
             self._log.debug("agent polled", **told)
 
     def _tell_failure(self, handle: str, outcome: Outcome, trouble: _Trouble, *, is_new: bool) -> None:
-        told = {"agent": handle, "reason": trouble.reason, "failures": trouble.failures}
+        reason, failures, error = trouble.reason, trouble.failures, outcome.error_in_words
         if outcome.error is not None and outcome.is_defect:
             # Not its message: that may hold a piece of an answer.
-            self._log.error("poll failed by a defect", **told, error=_whereabouts(outcome.error))
+            tell, event, error = self._log.error, "poll failed by a defect", _whereabouts(outcome.error)
         elif is_new:
-            self._log.warning("poll failed", **told, error=outcome.error_in_words)
+            tell, event = self._log.warning, "poll failed"
         else:
-            self._log.debug("poll failed again", **told)
+            self._log.debug("poll failed again", agent=handle, reason=reason, failures=failures)
+            return
+        self._fold.tell(tell, event, agent=handle, reason=reason, failures=failures, error=error)
 
     def _tell_list_failure(self, error: Exception) -> None:
         self._list_failures += 1
