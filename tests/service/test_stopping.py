@@ -114,13 +114,17 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [(b"no database at all" * 100, "file is not a database"), (None, "Is a directory|unable to open")],
-    ids=["another file", "a folder"],
+    ("foreign", "said"),
+    [(True, "is a database of another program"), (False, "Is a directory|unable to open")],
+    ids=["another program's", "a folder"],
 )
-async def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+async def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path, foreign: bool, said: str) -> None:
     path = tmp_path / "state.db"
-    path.mkdir() if content is None else path.write_bytes(content)
+    if foreign:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE of_somebody_else (a)")
+    else:
+        path.mkdir()
     async with platform(SALES) as made, exporting(tmp_path, made.settings()) as process:
         told = await process.end()
     assert told.code == 1
