@@ -20,6 +20,7 @@ from exporter import service
 from exporter.config import load
 from exporter.service.running import serving
 from exporter.simulator.profiles import DEFAULT_PROFILES
+from exporter.systemd import Notifier
 from exporter.web.listen import Address
 from tests.service.running import Clock, Platform, platform, until, written
 
@@ -125,7 +126,9 @@ async def scene(*, history: float = 24.0, agents: Any = AGENTS, **sections: Any)
             quiet = Silent()
             clock = service.Clock(now=time, elapsed=time, sleep=time.sleep)
             web = service.Web(listen=(Address("127.0.0.1", 0),))
-            async with serving(config, web, quiet, quiet, clock) as (exporter, bound):
+            stays = service.Source(read=lambda: config)
+            asked = {"source": stays, "hangup": asyncio.Event(), "notifier": Notifier({}, 0)}
+            async with serving(config, web, quiet, quiet, clock, **asked) as (exporter, bound):
                 yield Scene(made, exporter, f"http://{bound[0]}", time)
 
 
