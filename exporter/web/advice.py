@@ -25,7 +25,7 @@ PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(
             "The platform refuses the API token",
             "The token is missing, wrong or revoked. Nothing can be read with it.",
             "Get a valid token from the platform and put it where `api.token_file` or `api.token` points. A token file"
-            " is read again by itself; a changed `api.token` needs a restart.",
+            " is read again by itself; a changed `api.token` needs a reload.",
         ),
         "forbidden": Problem(
             "The API token may not read this",

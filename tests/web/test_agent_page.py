@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp.test_utils import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -92,6 +92,7 @@ def test_a_pause_is_told() -> None:
     assert "no request for 40 s." in page_of(detail(fine(), paused=40.0)).words
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.text())
 def test_no_text_breaks_out(handle: str, name: str) -> None:
     page = page_of(detail(fine(handle, name=name)))
@@ -106,6 +107,7 @@ async def test_every_handle_has_an_address(client: TestClient, handle: str) -> N
     assert f"{' '.join(handle.split())} This agent is" in Page(await answer.text()).words
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_an_address_has_neither_folders_nor_anything_that_a_path_cannot_hold(handle: str) -> None:
     path, _, query = segment(handle).partition("?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aiohttp.test_utils import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.unpod.errors import REASONS
@@ -170,6 +170,7 @@ class TestManyAgents:
         assert not page_of(status(fine())).attributes("form")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["find", "show", "page"]), st.text()))
 def test_no_query_is_too_odd(query: dict[str, str]) -> None:
     page = Page(render(status(fine(), failing()), LINKS, Look.of(query)))
@@ -207,6 +208,7 @@ def test_whatever_comes_from_elsewhere_stays_text() -> None:
     assert [row[0] for row in page.rows[1:2]] == [f"{ODD} {ODD}"]
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_no_text_breaks_out(handle: str, name: str, error: str) -> None:
     page = page_of(status(failing(handle, name=name, last_error=error)))
