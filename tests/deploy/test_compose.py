@@ -28,8 +28,20 @@ COMPOSE: Mapping[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: Mapping[str, Mapping[str, Any]] = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 PROFILES = ("demo", "live")
+WITH_DASHBOARDS = pytest.mark.skipif(
+    not (ROOT / "grafana" / "provisioning").exists(), reason="the dashboards are not in this tree yet"
+)
 LISTENS = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "webhook": 9099}
 """The ports on which the images listen by themselves; those of ours are asked of our code."""
+GRAFANA = (
+    "GF_AUTH_ANONYMOUS_ENABLED",
+    "GF_AUTH_ANONYMOUS_ORG_ROLE",
+    "GF_AUTH_DISABLE_LOGIN_FORM",
+    "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH",
+    "GF_ANALYTICS_REPORTING_ENABLED",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES",
+)
+"""Settings of Grafana's documentation that are used."""
 
 
 def stage(profile: str) -> dict[str, Mapping[str, Any]]:
@@ -99,13 +111,12 @@ def test_each_service_is_in_a_profile_so_that_nobody_starts_half_of_them() -> No
     assert all(set(service["profiles"]) <= set(PROFILES) and service["profiles"] for service in SERVICES.values())
 
 
+@WITH_DASHBOARDS
 def test_what_is_mounted_exists_and_volumes_are_declared() -> None:
     used = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", ()):
             source, _, mode = volume.split(":") if volume.count(":") == 2 else (*volume.split(":"), "")
-            if source.startswith("./grafana/"):
-                continue
             if source.startswith("./"):
                 assert (ROOT / source).exists(), source
                 assert mode == "ro"
@@ -169,6 +180,25 @@ def test_each_address_that_is_named_is_that_of_a_service(profile: str) -> None:
     hooks = {hook["url"].split("/")[2] for one in receivers["receivers"] for hook in one["webhook_configs"]}
     assert scraped - {"localhost:9090"} == {"exporter:10130"}
     assert scraped - {"localhost:9090"} | managers | hooks <= known
+
+
+@WITH_DASHBOARDS
+@pytest.mark.parametrize("profile", PROFILES)
+def test_grafana_finds_its_data_and_dashboards(profile: str) -> None:
+    grafana = SERVICES["grafana"]
+    assert set(grafana["environment"]) == set(GRAFANA)
+    (source,) = yaml.safe_load(outside(grafana, "/etc/grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == f"http://prometheus:{ports(profile)['prometheus']}"
+    scraping = yaml.safe_load(outside(SERVICES["prometheus"], "/etc/prometheus/prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == scraping["global"]["scrape_interval"]
+    (provider,) = yaml.safe_load(outside(grafana, "/etc/grafana/provisioning/dashboards/unpod.yml").read_text())[
+        "providers"
+    ]
+    folder = outside(grafana, provider["options"]["path"])
+    assert {json.loads(path.read_text())["title"] for path in folder.glob("*.json")}
+    assert outside(grafana, grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
 
 
 def at_home(service: Mapping[str, Any], folder: Path) -> list[str]:
