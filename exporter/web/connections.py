@@ -155,7 +155,7 @@ class Handler(web.RequestHandler):
         """An answer in place of one that cannot be given."""
         if isinstance(exc, HttpProcessingError):
             self.connection.door.access.told("no HTTP", self.connection.peer)
-        else:
+        elif not isinstance(exc, ConnectionError):  # that is a client who has left before the end of an answer
             self.connection.door.access.told(f"a defect of the exporter: {_whereabouts(exc)}", self.connection.peer)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of an answer is sent already")

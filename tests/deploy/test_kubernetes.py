@@ -88,7 +88,9 @@ def test_the_probes_and_the_scrape_ask_for_what_the_exporter_answers(container: 
     def nothing(*_: object) -> None:
         raise AssertionError
 
-    app = create_app(Pages(metrics=nothing, ready=nothing, status=nothing, telemetry_path=Web().telemetry_path))
+    app = create_app(
+        Pages(metrics=nothing, ready=nothing, status=nothing, agent=nothing, telemetry_path=Web().telemetry_path)
+    )
     answered = {resource.canonical for resource in app.router.resources()}
     probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
     (endpoint,) = one("ServiceMonitor")["spec"]["endpoints"]

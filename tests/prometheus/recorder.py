@@ -48,10 +48,10 @@ class Told:
         await asyncio.sleep(0)
 
 
-async def scraped(scrape: Scrape, at: float, instances: Sequence[str]) -> list[str]:
+def scraped(scrape: Scrape, at: float, instances: Sequence[str]) -> list[str]:
     """The lines of a scrape of each instance, and the samples that Prometheus adds to each."""
     begin = time.perf_counter()
-    lines = (await scrape(ACCEPT, None)).body.decode().splitlines()
+    lines = scrape(ACCEPT, None).body.decode().splitlines()
     seconds = time.perf_counter() - begin
     samples = [line.rpartition(" ")[::2] for line in lines if not line.startswith("#")]
     own = (("up", 1), ("scrape_duration_seconds", seconds), ("scrape_samples_scraped", len(samples)))
@@ -72,7 +72,7 @@ async def record(config: Path, clock: Told, step: float, instances: Sequence[str
             while clock.now + step <= time.time():
                 clock.step(step)
                 await exporter.fleet.once()
-                into.writelines(await scraped(exporter.scrape, clock.now, instances))
+                into.writelines(scraped(exporter.scrape, clock.now, instances))
     into.write("# EOF\n")
 
 
