@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.ledger import Look, observe
-from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.pages import Pages, Slice, divisible
 from exporter.tracking.records import Record, digest
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import Watched
@@ -74,8 +74,8 @@ class Entry:
     def page_size(self) -> int:
         """How many tasks to ask for at once: few until it is known what they weigh, then a page of good size."""
         if not self.task_bytes:
-            return min(_FIRST_PAGE, self._rules.page_size)
-        return min(self._rules.page_size, max(1, int(_PAGE_BYTES / self.task_bytes)))
+            return divisible(min(_FIRST_PAGE, self._rules.page_size))
+        return divisible(min(self._rules.page_size, max(1, int(_PAGE_BYTES / self.task_bytes))))
 
     @property
     def watched(self) -> dict[int, Watched]:
@@ -99,6 +99,8 @@ class Entry:
         }
         known = await self._storage.records(self._agent, wanted.keys() - self._records.keys())
         looks = self._looks(now)
+        # One wrong date must not hide for ever when calls end.
+        self._draft.latest = now + _SKEW
         for done, (key, (index, task)) in enumerate(wanted.items(), start=1):
             if done % _AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -19,6 +19,9 @@ from exporter.unpod.urgency import Urgency
 
 _POISONED: Final = 500
 """The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
+_FAILURES: Final = 50
+"""How many pages and parts of pages may be such in one poll: looking for more would be a burden to the platform."""
+_FACTORS: Final = (2, 3, 5)
 _STUMBLES: Final = 2
 """How often a page is asked for again after a failure that passes."""
 _FAR: Final = 1_000_000_000
@@ -33,6 +36,19 @@ class Source(Protocol):
 
     def has_time(self) -> bool:
         """Whether a request could begin now that makes nobody wait."""
+
+
+class TooManyUnreadable(ServerError):
+    """So many pages answer 500 that the search for what is wrong with them was given up for now; ``places`` are the
+    tasks that were found."""
+
+    def __init__(self, places: Collection[int]) -> None:
+        super().__init__(
+            f"more than {_FAILURES} pages and parts of pages answer HTTP 500 although others work; "
+            "the next poll goes on from what was found",
+            status=_POISONED,
+        )
+        self.places = frozenset(places)
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -54,7 +70,7 @@ class Slice(msgspec.Struct, frozen=True):
 
 class Pages:
     """The pages of one agent during one poll. ``unreadable`` are the places that are known to be; they are tried again
-    where ``retry`` is set. ``urgency`` is that of all its requests."""
+    where ``retry`` is set, as far as that is no burden. ``urgency`` is that of all its requests."""
 
     def __init__(
         self,
@@ -68,7 +84,9 @@ class Pages:
         self._source = source
         self._agent = agent
         self._urgency = urgency
-        self._avoided: frozenset[int] = frozenset() if retry else frozenset(unreadable)
+        self._retry = retry
+        self._known = frozenset(unreadable)
+        self._failures = 0
         self.unreadable = set(unreadable)
         self.total: int | None = None
         """The API's own ``count``, as last told."""
@@ -98,6 +116,9 @@ class Pages:
         except ServerError as error:
             if error.status != _POISONED:
                 raise
+            self._failures += 1
+            if self._failures > _FAILURES:
+                raise TooManyUnreadable(self.unreadable) from error
             if whole or size == 1:
                 await self._request(_FAR, 1)
             if size == 1 and not confirmed:
@@ -110,7 +131,7 @@ class Pages:
         if size == 1:
             self._skip(number)
             return []
-        factor = next(factor for factor in range(2, size + 1) if size % factor == 0)
+        factor = next((factor for factor in _FACTORS if size % factor == 0), size)
         parts = []
         for part in range((number - 1) * factor + 1, number * factor + 1):
             if self.total is None or (part - 1) * (size // factor) < self.total:
@@ -124,10 +145,10 @@ class Pages:
             self.unreadable.add(self.total - number)
 
     def _is_avoided(self, number: int, size: int) -> bool:
-        if self.total is None:
+        if self.total is None or (self._retry and self._failures < _FAILURES // 2):
             return False
         newest = self.total - 1 - (number - 1) * size
-        return any(newest - size < place <= newest for place in self._avoided)
+        return any(newest - size < place <= newest for place in self._known)
 
     async def _request(self, number: int, size: int) -> Page:
         """A page that agrees with its own count. A task created between counting and reading explains one that does
@@ -156,3 +177,16 @@ class Pages:
     async def _ask(self, number: int, size: int) -> Page:
         self.requests += 1
         return await self._source.tasks(self._agent, page=number, page_size=size, urgency=self._urgency)
+
+
+def divisible(size: int) -> int:
+    """The greatest size of page up to this one that can be asked for in a few aligned parts, and these again, down to
+    single tasks."""
+    return next(smaller for smaller in range(size, 0, -1) if _has_small_factors(smaller))
+
+
+def _has_small_factors(size: int) -> bool:
+    for factor in _FACTORS:
+        while size % factor == 0:
+            size //= factor
+    return size == 1

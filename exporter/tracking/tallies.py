@@ -7,6 +7,7 @@ keeps its buckets under ``(family, *labels, upper bound)`` and its sum under ``(
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -111,6 +112,8 @@ class Draft:
         self._capped = {family: _first_labels(numbers, family) for family in CAPPED}
         self.added: defaultdict[Key, int] = defaultdict(int)
         self.last_call_end: float | None = None
+        self.latest = math.inf
+        """An end of a call that is told to lie after this, in Unix seconds, is wrong."""
 
     def moved(self, before: Labels | None, after: Labels) -> None:
         """A task now has this execution type and status; None: it was not known before."""
@@ -163,7 +166,8 @@ class Draft:
 
     def ended_at(self, end: float) -> None:
         """A counted call ended at this time."""
-        self.last_call_end = max(end, self.last_call_end or end)
+        if end <= self.latest:
+            self.last_call_end = max(end, self.last_call_end or end)
 
     def duration(self, direction: str, seconds: float) -> None:
         """The duration of a counted call is known, and above 0."""

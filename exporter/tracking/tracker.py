@@ -16,7 +16,7 @@ import msgspec
 from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
-from exporter.tracking.pages import Pages, Source
+from exporter.tracking.pages import Pages, Source, TooManyUnreadable, divisible
 from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.reading import Reading
 from exporter.tracking.records import Record
@@ -62,6 +62,8 @@ class Tracker:
         self._state: Loaded | None = None
         self._certain = True
         """What is in memory is what is on disk. A commit that was cut off may have been made all the same."""
+        self._suspected: frozenset[int] = frozenset()
+        """Unreadable tasks found by a poll that has then failed over their number."""
         self._gauges: dict[str, Family] = {}
         self._polled = now()
         self._polls = 0
@@ -179,6 +181,8 @@ class Tracker:
             outcome = await self._poll_healed(certain=certain)
             self._certain = True
         except UnpodError as error:
+            if isinstance(error, TooManyUnreadable):
+                self._suspected = error.places
             outcome = Outcome(seconds=0.0, error=error)
             self._certain = True
         except Exception as error:
@@ -274,13 +278,15 @@ class Tracker:
         read_from = None if self._rules.history is None else self._now() - self._rules.history
         await entry.limit(read_from)
         urgency = Urgency.HISTORY if first else Urgency.FRESH
-        pages = Pages(self._source, self.agent, state.book.unreadable, retry=first, urgency=urgency)
+        unreadable = self._suspected.union(state.book.unreadable)
+        pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
         if first:
             swept = await self._read_first(entry, pages, read_from)
         else:
             swept = await self._read_again(entry, pages, read_from)
         now = self._now()
         self._state = await entry.finish(now, pages, **swept)
+        self._suspected = frozenset()
         self._measure(self._state)
         return Outcome(
             seconds=0.0,
@@ -301,7 +307,8 @@ class Tracker:
             await entry.take(part, self._now())
             last = part.place(len(part.page.tasks) - 1)
             deepest = last if deepest is None or last is None else min(deepest, last)
-            self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total)
+            unreadable = tuple(sorted(pages.unreadable))
+            self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total, unreadable=unreadable)
             self._ratio = reading.ratio
             self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
             self._progressed(self.agent, self.history_ratio)
@@ -315,7 +322,7 @@ class Tracker:
         sparse = Sparse(
             pages,
             entry.watched,
-            page_size=self._rules.page_size,
+            page_size=divisible(self._rules.page_size),
             counted=book.reported or 0,
             known=lambda: entry.known,
             task_bytes=book.task_bytes,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from exporter.tracking.pages import Pages
+from exporter.tracking.pages import Pages, TooManyUnreadable, divisible
 from exporter.tracking.reading import Reading
 from exporter.unpod.errors import BadResponse, ConnectionFailed, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page, Task
@@ -139,6 +139,42 @@ async def test_several_poisoned_documents_are_all_walked_around() -> None:
     found, pages = await read(Shelf(names(30), poison=["T0", "T1", "T17", "T29"]), page_size=10)
     assert len(found) == 26
     assert pages.skipped == 4
+
+
+async def test_a_server_that_fails_every_page_but_the_one_past_the_end_is_not_asked_for_ever() -> None:
+    shelf = Shelf(names(1000), poison=names(1000))
+    with pytest.raises(TooManyUnreadable):
+        await read(shelf, page_size=200)
+    assert len(shelf.asked) <= 120
+
+
+async def test_what_was_found_is_not_looked_for_again() -> None:
+    shelf = Shelf(names(200), poison=names(60))
+    found: list[frozenset[int]] = [frozenset()]
+    ledger: set[str] = set()
+    while not ledger:
+        pages = Pages(shelf, "agent", found[-1])
+        pages.total = 200
+        shelf.asked.clear()
+        try:
+            ledger = {task.id for part in await pages.read(1, 200) for task in part.page.tasks}
+        except TooManyUnreadable as error:
+            found.append(error.places)
+        assert len(shelf.asked) <= 120
+        assert len(found) < 8, "each time it comes farther"
+    assert len(ledger) == 140
+    assert pages.skipped == 60
+    assert len(found) > 1
+    assert found == sorted(found, key=len)
+
+
+@pytest.mark.parametrize("page_size", [199, 181, 97, 200, 128, 7])
+async def test_one_poisoned_document_costs_few_requests_whatever_the_size_of_page(page_size: int) -> None:
+    shelf = Shelf(names(page_size), poison=["T3"])
+    found, _ = await read(shelf, page_size=divisible(page_size))
+    assert len(found) == page_size - 1
+    assert len(shelf.asked) <= 30
+    assert 0.8 * page_size <= divisible(page_size) <= page_size
 
 
 async def test_a_server_that_is_down_is_not_mistaken_for_poison() -> None:

@@ -15,7 +15,7 @@ from exporter.tracking.rules import Rules
 from exporter.tracking.storage import Commit, StorageError
 from exporter.tracking.tallies import Limits
 from exporter.unpod import errors
-from exporter.unpod.facts import Task
+from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES, Desk, desk, since, values
 from tests.tracking.stories import BUCKETS, START, ended, live, stub, task
@@ -288,13 +288,13 @@ async def test_open_runs_are_the_distinct_runs_of_open_tasks() -> None:
 
 
 async def test_the_last_call_end_never_goes_back() -> None:
-    first, second = ended("A", start=START + 900), ended("B", start=START)
+    first, second = ended("A", start=START), ended("B", start=START - 900)
     async with desk() as made:
         assert "last_call_end_timestamp_seconds" not in (await made.poll()).families
         await made.poll(task("completed", first))
         report = await made.poll(task("completed", first), task("completed", second, id="T2"))
-        assert values(report, "last_call_end_timestamp_seconds") == {(): START + 930}
-        assert values(await made.restart(), "last_call_end_timestamp_seconds") == {(): START + 930}
+        assert values(report, "last_call_end_timestamp_seconds") == {(): START + 30}
+        assert values(await made.restart(), "last_call_end_timestamp_seconds") == {(): START + 30}
 
 
 async def test_tasks_that_vanish_from_the_list_are_not_deleted() -> None:
@@ -531,3 +531,36 @@ async def test_a_held_stub_is_counted_after_the_settling_time_across_a_restart()
         assert values(await made.poll(task("completed", stub("busy")), after=599.0), "calls") == {}
         report = await made.poll(task("completed", stub("busy")), after=1.0)
         assert values(report, "calls") == {("unknown", "busy"): 1}
+
+
+async def test_a_call_that_is_told_to_end_in_the_far_future_does_not_hide_when_calls_end() -> None:
+    async with desk() as made:
+        wrong = task("completed", ended("C1", start=START + 30 * 86_400), id="T1")
+        report = await made.poll(wrong)
+        assert "last_call_end_timestamp_seconds" not in report.families
+        assert values(report, "calls") == {("outbound", "completed"): 1}
+        report = await made.poll(task("completed", ended("C2", start=START), id="T2"), wrong)
+        assert values(report, "last_call_end_timestamp_seconds") == {(): START + 30}
+
+
+async def test_tasks_beyond_number_that_cannot_be_delivered_are_found_over_some_polls() -> None:
+    async with desk(msgspec.structs.replace(RULES, page_size=100)) as made:
+        shelf = made.shelf
+        made.show(*(task("completed", id=f"T{number}") for number in range(100)))
+        deliver = shelf.tasks
+
+        async def poisoned(agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
+            answer = await deliver(agent, page=page, page_size=page_size, urgency=urgency)
+            if any(int(one.id[1:]) % 3 == 0 for one in answer.tasks):
+                raise errors.ServerError("500", status=500)
+            return answer
+
+        shelf.tasks = poisoned
+        failed = 0
+        while (await made.tracker.poll()).error is not None:
+            failed += 1
+            assert failed < 10
+        report = made.tracker.report({})
+        assert failed > 0
+        assert values(report, "tasks_unreadable") == {(): 34}
+        assert values(report, "tasks") == {("call", "completed"): 66}
