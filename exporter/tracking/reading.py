@@ -25,7 +25,8 @@ class Reading:
 
     ``page_size`` tells how many tasks to ask for at once, and may know better after the first page; ``known`` tells how
     many different tasks are known, those that have been taken included; ``resume`` at which place
-    an earlier reading ended, and how many tasks there were then; ``read_from`` leaves out tasks created before it (Unix
+    an earlier reading ended, and how many tasks there were then, and ``unaccounted`` how many on its pages the platform
+    counts but nobody can tell apart; ``read_from`` leaves out tasks created before it (Unix
     seconds).
     """
 
@@ -36,6 +37,7 @@ class Reading:
         page_size: Callable[[], int],
         known: Callable[[], int],
         resume: tuple[int, int] | None = None,
+        unaccounted: int = 0,
         read_from: float | None = None,
     ) -> None:
         self._pages = pages
@@ -44,7 +46,8 @@ class Reading:
         self._known = known
         self._resume = resume
         self._read_from = read_from
-        self._unaccounted = 0
+        self.unaccounted = unaccounted
+        """How many tasks the platform counts that nobody can tell apart, as far as pages have been read."""
         self._expected: int | None = None
         self._edges: dict[int, _Edges] = {}
 
@@ -81,7 +84,7 @@ class Reading:
             if self._expected is None:
                 self._expected = self._pages.total
             for part in parts:
-                self._unaccounted += part.unaccounted
+                self.unaccounted += part.unaccounted
                 yield part
             found = frozenset(task.id for part in parts for task in part.page.tasks)
             self._edges[number] = _edges(parts)
@@ -135,7 +138,7 @@ class Reading:
     def _is_complete(self) -> bool:
         if self._expected is None or self._read_from is not None:
             return True
-        return self._known() + self._pages.skipped + self._unaccounted >= self._expected
+        return self._known() + self._pages.skipped + self.unaccounted >= self._expected
 
 
 def is_past(parts: list[Slice], read_from: float | None) -> bool:

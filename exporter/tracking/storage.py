@@ -60,6 +60,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The API's own ``count`` at the last success."""
     unreadable: tuple[int, ...] = ()
     """The places (``Record.place``) of the tasks that the server cannot deliver."""
+    unaccounted: int = 0
+    """How many tasks the first reading has met so far that the platform counts but nobody can tell apart."""
     task_bytes: float = 0.0
     """What a task of this agent weighs, on average; 0: not known yet."""
     sweep: int | None = None

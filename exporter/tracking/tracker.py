@@ -301,14 +301,19 @@ class Tracker:
         """Reads the history for the first time, or what an earlier process has left of it."""
         book = self._book
         resume = None if book.sweep is None or book.reported is None else (book.sweep, book.reported)
-        reading = self._reading(entry, pages, read_from, resume=resume)
+        reading = self._reading(entry, pages, read_from, resume=resume, unaccounted=book.unaccounted if resume else 0)
         deepest = book.sweep
         async for part in reading.slices():
             await entry.take(part, self._now())
             last = part.place(len(part.page.tasks) - 1)
             deepest = last if deepest is None or last is None else min(deepest, last)
-            unreadable = tuple(sorted(pages.unreadable))
-            self._state = await entry.commit(complete=False, sweep=deepest, reported=pages.total, unreadable=unreadable)
+            self._state = await entry.commit(
+                complete=False,
+                sweep=deepest,
+                reported=pages.total,
+                unreadable=tuple(sorted(pages.unreadable)),
+                unaccounted=reading.unaccounted,
+            )
             self._ratio = reading.ratio
             self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
             self._progressed(self.agent, self.history_ratio)
@@ -378,12 +383,14 @@ class Tracker:
         read_from: float | None,
         *,
         resume: tuple[int, int] | None = None,
+        unaccounted: int = 0,
     ) -> Reading:
         return Reading(
             pages,
             page_size=lambda: entry.page_size,
             known=lambda: entry.known,
             resume=resume,
+            unaccounted=unaccounted,
             read_from=read_from,
         )
 

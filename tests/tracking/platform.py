@@ -22,7 +22,8 @@ RULES = Rules(limits=Limits(buckets=BUCKETS))
 
 @dataclass
 class Shelf:
-    """The tasks of each agent, newest first. ``fails_at`` tells which page raises which error."""
+    """The tasks of each agent, newest first; one whose id is empty stands for a document without an identity.
+    ``fails_at`` tells which page raises which error."""
 
     agents: dict[str, list[Task]] = field(default_factory=dict)
     fails_at: dict[int, Exception] = field(default_factory=dict)
@@ -36,8 +37,9 @@ class Shelf:
         if page in self.fails_at:
             raise self.fails_at[page]
         found = self.agents.get(agent, [])
-        shown = tuple(found[(page - 1) * page_size : page * page_size])
-        return Page(tasks=shown, total=len(found), received=len(shown))
+        shown = found[(page - 1) * page_size : page * page_size]
+        known = tuple(task for task in shown if task.id)
+        return Page(tasks=known, total=len(found), received=len(shown), unidentified=len(shown) - len(known))
 
 
 @dataclass

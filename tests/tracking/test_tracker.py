@@ -564,3 +564,18 @@ async def test_tasks_beyond_number_that_cannot_be_delivered_are_found_over_some_
         assert failed > 0
         assert values(report, "tasks_unreadable") == {(): 34}
         assert values(report, "tasks") == {("call", "completed"): 66}
+
+
+async def test_a_first_reading_that_was_interrupted_ends_although_some_tasks_cannot_be_told_apart() -> None:
+    """The platform counts a document without an identity, too, and only those who read its page know of it."""
+    async with desk(msgspec.structs.replace(RULES, page_size=4)) as made:
+        shown = (
+            task("pending", id="" if number == 2 else f"T{number}", created=START - number) for number in range(12)
+        )
+        made.show(*shown)
+        made.shelf.fails_at[3] = DOWN
+        assert (await made.tracker.poll()).error is DOWN
+        made.shelf.fails_at.clear()
+        await made.restart()
+        assert (await made.tracker.poll()).error is None
+        assert values(made.tracker.report({}), "tasks") == {("call", "pending"): 11}
