@@ -41,7 +41,7 @@ class Seen:
     TOLD_START: Final = 2048
 
 
-class Amounts(msgspec.Struct, frozen=True, array_like=True):
+class Amounts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How much of a call's amounts has been counted, in whole units, so that sums are exact in any order."""
 
     cost: int = 0
@@ -62,7 +62,7 @@ class Amounts(msgspec.Struct, frozen=True, array_like=True):
 NO_AMOUNTS: Final = Amounts()
 
 
-class KnownCall(msgspec.Struct, frozen=True, array_like=True):
+class KnownCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The call that a task's ``output`` told of last."""
 
     id: int = 0
@@ -89,7 +89,7 @@ class KnownCall(msgspec.Struct, frozen=True, array_like=True):
         return self.id or (digest(repr(self.start)) if self.start is not None else 0)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is known of one task. Times are Unix seconds."""
 
     status: str

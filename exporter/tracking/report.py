@@ -14,13 +14,13 @@ Labels = tuple[str, ...]
 """Label values in the order of the catalog, without ``agent``."""
 
 
-class Counter(msgspec.Struct, frozen=True):
+class Counter(msgspec.Struct, frozen=True, gc=False):
     since: float
     """Unix seconds: when counting began (``_created``)."""
     values: Mapping[Labels, float]
 
 
-class Distribution(msgspec.Struct, frozen=True):
+class Distribution(msgspec.Struct, frozen=True, gc=False):
     """Observations of one label set: how many fell into each bucket, and their sum."""
 
     counts: tuple[int, ...]
@@ -28,24 +28,24 @@ class Distribution(msgspec.Struct, frozen=True):
     sum: float
 
 
-class Histogram(msgspec.Struct, frozen=True):
+class Histogram(msgspec.Struct, frozen=True, gc=False):
     since: float
     bounds: tuple[float, ...]
     """Upper bounds without +Inf."""
     values: Mapping[Labels, Distribution]
 
 
-class Total(msgspec.Struct, frozen=True):
+class Total(msgspec.Struct, frozen=True, gc=False):
     count: int
     sum: float
 
 
-class Summary(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True, gc=False):
     since: float
     values: Mapping[Labels, Total]
 
 
-class Gauge(msgspec.Struct, frozen=True):
+class Gauge(msgspec.Struct, frozen=True, gc=False):
     values: Mapping[Labels, float]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Messages(msgspec.Struct, frozen=True):
+class Messages(msgspec.Struct, frozen=True, gc=False):
     """How many transcript messages each side has; the content itself is not kept."""
 
     agent: int = 0
@@ -13,14 +13,14 @@ class Messages(msgspec.Struct, frozen=True):
     other: int = 0
 
 
-class Latency(msgspec.Struct, frozen=True):
+class Latency(msgspec.Struct, frozen=True, gc=False):
     """LLM answers of a call: how many were measured, and the sum of their latencies in seconds."""
 
     count: int
     sum: float
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a task's ``output`` tells of a call. Words are those of ``vocabulary``."""
 
     id: str = ""
