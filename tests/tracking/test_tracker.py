@@ -570,12 +570,12 @@ async def test_a_first_reading_that_was_interrupted_ends_although_some_tasks_can
     """The platform counts a document without an identity, too, and only those who read its page know of it."""
     async with desk(msgspec.structs.replace(RULES, page_size=4)) as made:
         shown = (
-            task("pending", id="" if number == 2 else f"T{number}", created=START - number) for number in range(12)
+            task("pending", id="" if number == 5 else f"T{number}", created=START - number) for number in range(16)
         )
         made.show(*shown)
-        made.shelf.fails_at[3] = DOWN
+        made.shelf.fails_at[4] = DOWN
         assert (await made.tracker.poll()).error is DOWN
         made.shelf.fails_at.clear()
         await made.restart()
         assert (await made.tracker.poll()).error is None
-        assert values(made.tracker.report({}), "tasks") == {("call", "pending"): 11}
+        assert values(made.tracker.report({}), "tasks") == {("call", "pending"): 15}
