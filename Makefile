@@ -96,6 +96,13 @@ lock: $(STAMP) ## requirements.lock: the versions and hashes of what the contain
 audit: $(STAMP) ## known vulnerabilities of what is in requirements.lock; asks a service on the network
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip
 
+.PHONY: dashboards pictures
+dashboards: $(STAMP) ## grafana/dashboards and the list of their panels from the code in grafana
+	$(BIN)/python -m grafana
+
+pictures: $(STAMP) tools ## docs/images of the dashboards, drawn from what a real Prometheus answers
+	$(BIN)/python -m grafana.pictures
+
 clean: ## away with everything that was made
 	rm -rf $(VENV) tests/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
