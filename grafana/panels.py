@@ -162,7 +162,7 @@ def ranking(
     )
 
 
-def agents_table(title: str, about: str, columns: Sequence[Column], *, worst: str, height: int = 9) -> Panel:
+def agents_table(title: str, about: str, columns: Sequence[Column], *, worst: str, height: int = 8) -> Panel:
     """One row for each agent, which leads to its dashboard; highest ``worst`` (the title of a column) first."""
     panel = table.Panel().show_header(True).sort_by([common.TableSortByFieldState().display_name(worst).desc(True)])
     names = {"agent": "Agent"}

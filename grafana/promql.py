@@ -46,6 +46,13 @@ def growth(family: str, *matchers: str, window: str = WHOLE, of: str = AGENT) ->
     return _once(f"increase({_selected(family, of, matchers)}[{window}]{_AT})")
 
 
+def per_hour(family: str, by: str) -> str:
+    """How fast a counter grows, by a label; only of those values that it had in the range, so that the legend names
+    what there is."""
+    seen = total(growth(family), by).replace(_AT, " @ end()")
+    return f"{HOUR} * {total(per_second(family), by)} and on ({by}) {seen} > 0"
+
+
 def by_target(family: str, *matchers: str) -> str:
     """A gauge of the exporter itself: each replica has its own."""
     return _selected(family, TARGET, matchers)

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 
 from exporter.unpod import vocabulary
 from grafana.frame import Chapter, board
-from grafana.palette import BAD, DEEP, GOOD, PLAIN, SOFT, WARNING, WORDS
+from grafana.palette import BAD, GOOD, PLAIN, SOFT, WARNING, WORDS
 from grafana.panels import Panel, Query, figure, lines, of_words, ranking, spread, stacked
 from grafana.promql import (
     ANSWERED,
@@ -20,6 +20,7 @@ from grafana.promql import (
     age,
     growth,
     now,
+    per_hour,
     per_second,
     quantile,
     share,
@@ -31,6 +32,8 @@ TRANSITIONS: Final = "unpod_task_transitions_total"
 TALK: Final = "unpod_call_duration_seconds"
 COST: Final = "unpod_call_cost_dollars_total"
 STALE: Final = ((None, GOOD), (180.0, WARNING), (900.0, BAD))
+OUTCOMES: Final = "unpod_call_outcomes_total"
+INTERESTED: Final = 'outcome="interested"'
 BUSY: Final = "processing|in_progress"
 
 
@@ -45,7 +48,7 @@ def agent() -> build.Dashboard:
             Chapter("Is its work getting done, and in time?", _work()),
             Chapter("Do people pick up, and why do calls end?", _calls()),
             Chapter("How long do people talk, and how does the agent sound?", _talk()),
-            Chapter("What fails, and do retries help?", _failures()),
+            Chapter("What fails, in whose words, and do retries help?", _failures()),
             Chapter("What comes of it, and what does it cost?", _results()),
         ),
     )
@@ -61,14 +64,12 @@ def _now() -> tuple[Panel, ...]:
             f"max({age(now('unpod_agent_last_success_timestamp_seconds'))})",
             STALE,
             decimals=0,
-            width=5,
         ),
         figure(
             "Open tasks",
             "Tasks that are neither completed nor failed.",
             "short",
             total(now("unpod_tasks", f'status=~"{OPEN}"')),
-            width=5,
         ),
         figure(
             "Overdue tasks",
@@ -76,7 +77,6 @@ def _now() -> tuple[Panel, ...]:
             "short",
             total(now("unpod_tasks_overdue")),
             ((None, GOOD), (1.0, WARNING), (50.0, BAD)),
-            width=5,
         ),
         figure(
             "Longest wait",
@@ -86,7 +86,6 @@ def _now() -> tuple[Panel, ...]:
             f"max({age(_since(WAITING))})",
             ((None, GOOD), (900.0, WARNING), (3600.0, BAD)),
             absent="Nothing waits",
-            width=5,
         ),
         figure(
             "Longest in progress",
@@ -96,7 +95,13 @@ def _now() -> tuple[Panel, ...]:
             f"max({age(_since(BUSY))})",
             ((None, GOOD), (1800.0, WARNING), (3600.0, BAD)),
             absent="Nothing runs",
-            width=4,
+        ),
+        figure(
+            "Cost",
+            "What the calls that ended in the chosen time cost, as far as the platform has told it.",
+            "currencyUSD",
+            total(growth(COST)),
+            decimals=2,
         ),
     )
 
@@ -150,10 +155,9 @@ def _calls() -> tuple[Panel, ...]:
             "Calls per hour by status",
             "Ended calls, each attempt once, by the status that the platform gave them.",
             "suffix: /h",
-            (Query(f"{HOUR} * {total(per_second(ENDED), 'call_status')}", "{{call_status}}"),),
+            (Query(per_hour(ENDED, "call_status"), "{{call_status}}"),),
             colours=of_words(vocabulary.CALL_STATUSES),
             bars=True,
-            width=6,
         ),
         lines(
             "Answered, voicemail, short",
@@ -172,7 +176,6 @@ def _calls() -> tuple[Panel, ...]:
             colours={"answered": WORDS["connected"], "voicemail": WORDS["voicemail"], "short": WARNING},
             steps=((None, "transparent"), (0.15, BAD)),
             step="15m",
-            width=6,
             highest=1,
         ),
         stacked(
@@ -180,19 +183,9 @@ def _calls() -> tuple[Panel, ...]:
             "The same calls by the group of their end reason. Green: somebody talked; blue and violet: nobody did; "
             "yellow, orange and brown: a fault of the platform or of a provider.",
             "suffix: /h",
-            (Query(f"{HOUR} * {total(per_second(REASONS), 'end_reason')}", "{{end_reason}}"),),
+            (Query(per_hour(REASONS, "end_reason"), "{{end_reason}}"),),
             colours=of_words(vocabulary.END_REASONS),
             bars=True,
-            width=6,
-        ),
-        ranking(
-            "End codes",
-            "The provider's own end reasons in the chosen time, the ten most frequent. Beyond the first ones of an "
-            "agent (metrics.end_codes_limit) they are counted as other.",
-            "short",
-            Query(f"topk(10, {total(growth('unpod_call_end_codes_total'), 'code')})", "{{code}}"),
-            width=6,
-            decimals=0,
         ),
     )
 
@@ -241,7 +234,15 @@ def _failures() -> tuple[Panel, ...]:
             "short",
             Query(f"{total(growth('unpod_task_failure_reasons_total'), 'reason')} > 0", "{{reason}}"),
             colours=of_words(vocabulary.FAILURE_REASONS),
-            width=12,
+            decimals=0,
+            absent="No task failed",
+        ),
+        ranking(
+            "End codes",
+            "The provider's own end reasons in the chosen time, the ten most frequent. Beyond the first ones of an "
+            "agent (metrics.end_codes_limit) they are counted as other.",
+            "short",
+            Query(f"topk(10, {total(growth('unpod_call_end_codes_total'), 'code')})", "{{code}}"),
             decimals=0,
         ),
         lines(
@@ -260,7 +261,6 @@ def _failures() -> tuple[Panel, ...]:
             ),
             colours={"retries per completed task": SOFT},
             step="15m",
-            width=12,
             decimals=2,
         ),
     )
@@ -272,7 +272,7 @@ def _results() -> tuple[Panel, ...]:
             "Outcomes per hour",
             "What came of calls, from their post-call data. Calls without such data are not here.",
             "suffix: /h",
-            (Query(f"{HOUR} * {total(per_second('unpod_call_outcomes_total'), 'outcome')}", "{{outcome}}"),),
+            (Query(per_hour(OUTCOMES, "outcome"), "{{outcome}}"),),
             colours=of_words(vocabulary.OUTCOMES),
             bars=True,
             width=6,
@@ -281,15 +281,16 @@ def _results() -> tuple[Panel, ...]:
             "Sentiments per hour",
             "How people felt, from the post-call data. Calls without such data are not here.",
             "suffix: /h",
-            (Query(f"{HOUR} * {total(per_second('unpod_call_sentiments_total'), 'sentiment')}", "{{sentiment}}"),),
+            (Query(per_hour("unpod_call_sentiments_total", "sentiment"), "{{sentiment}}"),),
             colours=of_words(vocabulary.SENTIMENTS),
             bars=True,
             width=6,
         ),
         lines(
             "Recorded and silent calls",
-            "Recorded: calls with a recording, for one connected call; where recordings are a duty, this must not "
-            "fall. Silent: share of all ended calls in which the other side said nothing.",
+            "Recorded: calls with a recording, for one connected call (above 100 % where voicemails are recorded too); "
+            "where recordings are a duty, this must not fall. Silent: share of all ended calls in which the other "
+            "side said nothing.",
             "percentunit",
             (
                 Query(
@@ -303,14 +304,15 @@ def _results() -> tuple[Panel, ...]:
             width=6,
         ),
         lines(
-            "Cost per hour and per call",
-            "What ended calls cost, as far as the platform has told it: in an hour, and on average for one call.",
+            "Cost of a call and of an interested person",
+            "What a call costs on average, and what it costs to reach somebody who is interested: the figure that says "
+            "whether it pays.",
             "currencyUSD",
             (
-                Query(f"{HOUR} * {total(per_second(COST))}", "per hour"),
                 Query(share(total(per_second(COST)), total(per_second(ENDED))), "per call"),
+                Query(share(total(per_second(COST)), total(per_second(OUTCOMES, INTERESTED))), "per interested person"),
             ),
-            colours={"per hour": DEEP, "per call": PLAIN},
+            colours={"per call": PLAIN, "per interested person": WORDS["interested"]},
             step="15m",
             width=6,
             decimals=2,

@@ -17,7 +17,7 @@ from grafana.promql import (
     by_target,
     growth,
     now,
-    per_second,
+    per_hour,
     quantile,
     rate_by_target,
     total,
@@ -65,6 +65,13 @@ def _now() -> tuple[Panel, ...]:
             f"count({by_target('up')}) - sum({by_target('up')})",
             ((None, GOOD), (1.0, BAD)),
         ),
+        figure(
+            "Shards",
+            "How many different shards are scraped, where several exporters share the agents; 1 where one has them "
+            "all. If it is less than the number of shards in the configuration, nobody polls the agents of the others.",
+            "short",
+            f"count(count by (shard_index) ({by_target('unpod_exporter_shard_info')}))",
+        ),
         figure("Agents", "Agents that are polled.", "short", f"count({up})"),
         figure(
             "Agents down",
@@ -79,13 +86,6 @@ def _now() -> tuple[Panel, ...]:
             "short",
             f"count({now('unpod_agent_history_complete')}) - sum({now('unpod_agent_history_complete')})",
             ((None, GOOD), (1.0, WARNING)),
-        ),
-        figure(
-            "Tracked tasks",
-            "Tasks that an exporter keeps track of, so that none of their events is counted twice: of the "
-            "exporter that has most.",
-            "short",
-            f"max({by_target('unpod_exporter_tracked_tasks')})",
         ),
         figure(
             "Configuration",
@@ -108,21 +108,33 @@ def _freshness() -> tuple[Panel, ...]:
             "s",
             (Query(worst(age(success)), "{{agent}}"),),
             steps=((None, "transparent"), (900.0, BAD)),
+            width=6,
         ),
         lines(
             "Duration of polls, ten longest",
             "How long the last poll of an agent took. It must stay well below the interval between polls.",
             "s",
             (Query(worst(total(now("unpod_agent_last_poll_duration_seconds"), "agent")), "{{agent}}"),),
+            width=6,
+        ),
+        lines(
+            "Stretch of the interval",
+            "By how much the interval between polls is longer than configured, since the allowed requests "
+            "(api.requests_per_minute) do not suffice for all agents. 0: they do.",
+            "s",
+            (Query(by_target("unpod_exporter_schedule_lag_seconds"), "{{instance}}"),),
+            width=6,
         ),
         stacked(
             "Failed polls per hour by reason",
             "A failed poll changes no number. Unauthorized, forbidden, not found and no access need a person; the rest "
             "heals by itself, or the platform is down.",
             "suffix: /h",
-            (Query(f"{HOUR} * {total(per_second('unpod_agent_poll_failures_total'), 'reason')}", "{{reason}}"),),
+            (Query(per_hour("unpod_agent_poll_failures_total", "reason"), "{{reason}}"),),
             colours=of_words(REASONS),
             bars=True,
+            absent="No poll failed",
+            width=6,
         ),
     )
 
@@ -185,11 +197,16 @@ def _state() -> tuple[Panel, ...]:
             width=6,
         ),
         lines(
-            "Size of the state",
-            "Size on disk; 0 where the state is kept in memory. It grows with the number of tracked tasks and with "
-            "nothing else.",
-            "bytes",
-            (Query(by_target(f"{STATE}_size_bytes"), "{{instance}}"),),
+            "Not committed",
+            "Tasks of which the latest is known in memory only, since the state cannot be written; commits that the "
+            "disk did not take; and damaged states that were set aside. All are 0 when all is well.",
+            "short",
+            (
+                Query(f"max({by_target(f'{STATE}_uncommitted_tasks')})", "tasks not committed"),
+                Query(f"{HOUR} * max({rate_by_target(f'{STATE}_commit_failures_total')})", "failed commits per hour"),
+                Query(f"max({by_target(f'{STATE}_set_aside_files')})", "states set aside"),
+            ),
+            colours={"tasks not committed": WARNING, "failed commits per hour": BAD, "states set aside": SOFT},
             width=6,
         ),
         ranking(
@@ -204,15 +221,17 @@ def _state() -> tuple[Panel, ...]:
             absent="Nothing was unknown",
         ),
         lines(
-            "Tasks that were not read",
-            "Tasks that the platform cannot deliver, and the difference between its own count and what the exporter "
-            "has seen. Both are 0 when all is well.",
+            "What is not read",
+            "Tasks that the platform cannot deliver; the difference between its own count of tasks and what the "
+            "exporter has seen; and entries of the list of agents without a handle, or with one that occurs before. "
+            "Tasks are 0 when all is well.",
             "short",
             (
-                Query(total(now("unpod_tasks_unreadable")), "unreadable"),
-                Query(f"{total(now('unpod_tasks_reported'))} - {total(now('unpod_tasks'))}", "reported, not seen"),
+                Query(total(now("unpod_tasks_unreadable")), "unreadable tasks"),
+                Query(f"{total(now('unpod_tasks_reported'))} - {total(now('unpod_tasks'))}", "tasks not seen"),
+                Query(f"max({by_target('unpod_exporter_agents_skipped')})", "entries skipped"),
             ),
-            colours={"unreadable": BAD, "reported, not seen": SOFT},
+            colours={"unreadable tasks": BAD, "tasks not seen": SOFT, "entries skipped": PLAIN},
             width=6,
         ),
     )
@@ -235,10 +254,11 @@ def _resources() -> tuple[Panel, ...]:
             width=6,
         ),
         lines(
-            "Time to write a scrape",
-            "How long it took to write the answer to a scrape. What has not changed is not written again.",
-            "s",
-            (Query(by_target("unpod_exporter_scrape_render_duration_seconds"), "{{instance}}"),),
+            "Size of the state",
+            "Size on disk; 0 where the state is kept in memory. It grows with the number of tracked tasks and with "
+            "nothing else.",
+            "bytes",
+            (Query(by_target(f"{STATE}_size_bytes"), "{{instance}}"),),
             width=6,
         ),
         lines(

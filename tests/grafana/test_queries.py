@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any, NamedTuple
 
 import pytest
 
 from grafana.__main__ import boards
 from grafana.asking import View, sent, step
-from tests.prometheus.stage import SCRAPE_INTERVAL, Stage
+from grafana.pictures.__main__ import answered
+from grafana.pictures.page import page
+from tests.prometheus.stage import REPLICAS, SCRAPE_INTERVAL, Stage
 
 pytestmark = pytest.mark.xdist_group("stage")
 
@@ -60,3 +64,68 @@ async def test_every_query_returns_numbers(stage: Stage) -> None:
         empty += [str(query)] * (not found)
         odd += [str(query)] * any(math.isnan(number) or math.isinf(number) for number in found)
     assert (empty, odd) == ([], [])
+
+
+async def test_one_agent_alone_has_numbers_of_its_own(stage: Stage) -> None:
+    empty = []
+    for query in asked():
+        if query.board == "unpod-agent":
+            found = await answer(stage, query, view(stage, agent="sales-agent-v1"))
+            empty += [str(query)] * (not numbers(found))
+            assert {one["metric"].get("agent", "sales-agent-v1") for one in found} <= {"sales-agent-v1"}
+    assert empty == []
+
+
+async def test_an_agent_that_does_not_exist_has_no_data_rather_than_zeros(stage: Stage) -> None:
+    shown = [
+        str(query)
+        for query in asked()
+        if query.board == "unpod-agent" and await answer(stage, query, view(stage, agent="nobody"))
+    ]
+    assert shown == []
+
+
+async def test_two_replicas_show_what_one_shows(stage: Stage) -> None:
+    both = View(stage.begin + 600, stage.end - 60, SCRAPE_INTERVAL)
+    one = both._replace(chosen={"instance": REPLICAS[0]})
+    compared = 0
+    for query in asked():
+        if "max without (instance, pod)" in query.target["expr"]:
+            of_both, of_one = by_labels(await answer(stage, query, both)), by_labels(await answer(stage, query, one))
+            assert of_both.keys() == of_one.keys(), str(query)
+            assert all(of_both[labels] == pytest.approx(of_one[labels]) for labels in of_one), str(query)
+            compared += 1
+    assert compared > 50
+
+
+def by_labels(series: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The values of each series."""
+    return {str(sorted(one["metric"].items())): [float(value) for _, value in one["values"]] for one in series}
+
+
+async def test_marks_of_alerts_can_be_asked_for(stage: Stage) -> None:
+    for board in boards():
+        (marks,) = board["annotations"]["list"]
+        looks = view(stage)
+        await stage.prometheus.ranges(sent(marks["expr"], looks, 60), looks.begin, looks.end, 60)
+
+
+async def test_the_variables_find_the_agents_and_the_exporters(stage: Stage) -> None:
+    for name, wanted in (("job", {"unpod"}), ("instance", set(REPLICAS)), ("agent", None)):
+        for board in boards():
+            (one,) = (one for one in board["templating"]["list"] if one["name"] == name)
+            selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", one["query"]["query"]).groups()
+            told = await stage.prometheus.api("query", query=f"count by ({label}) ({sent(selector, view(stage), 60)})")
+            found = {series["metric"][label] for series in told["result"]}
+            assert found == wanted if wanted else len(found) == 5
+
+
+async def test_every_panel_can_be_drawn_from_what_its_queries_return(stage: Stage) -> None:
+    looks = View(stage.begin + 600, stage.end, SCRAPE_INTERVAL)
+    for board in boards():
+        shown = [panel for panel in board["panels"] if panel["type"] != "row"]
+        answers = {panel["id"]: await answered(stage.prometheus, panel, looks) for panel in shown}
+        drawn = page(board, looks, answers)
+        assert all(f"<h2>{escape(panel['title'])}</h2>" in drawn for panel in shown)
+        assert 'class="nothing"' not in drawn
+        assert "nan" not in drawn

@@ -48,13 +48,13 @@ class Prometheus:
 
     async def until(self, query: str, wanted: float) -> None:
         """Waits until a query gives this number."""
+        last: float | None = None
 
         async def asked() -> bool:
             nonlocal last
             last = await self.number(query)
             return last == pytest.approx(wanted)
 
-        last: float | None = None
         try:
             await until(asked)
         except AssertionError:
