@@ -79,8 +79,9 @@ def age(timestamp: str) -> str:
 
 
 def worst(expr: str, count: int = 10) -> str:
-    """Of the series by agent, those that are highest at the end of the range."""
-    last = expr.replace(_AT, " @ end()")
+    """Of the series by agent, those that are highest: gauges at the end of the range, rates over all of it."""
+    # A time to come is left out at each step, but what is compared is of the end: it is not to come any more.
+    last = expr.replace(_AT, " @ end()").replace(" < time()", "").replace(f"[{SMOOTH}]", f"[{WHOLE}]")
     return f"{expr} and on (agent) topk({count}, {last})"
 
 

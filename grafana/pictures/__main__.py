@@ -25,7 +25,7 @@ from tests.prometheus.running import Prometheus
 from tests.prometheus.stage import SCRAPE_INTERVAL, staged
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
-HOURS: Final = 6.0
+HOURS: Final = 4.0
 """What the pictures show."""
 BEFORE: Final = 1.0
 """Hours before that, so that the first rates have something to begin with."""

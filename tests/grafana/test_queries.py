@@ -91,16 +91,33 @@ async def test_two_replicas_show_what_one_shows(stage: Stage) -> None:
     compared = 0
     for query in asked():
         if "max without (instance, pod)" in query.target["expr"]:
-            of_both, of_one = by_labels(await answer(stage, query, both)), by_labels(await answer(stage, query, one))
-            assert of_both.keys() == of_one.keys(), str(query)
-            assert all(of_both[labels] == pytest.approx(of_one[labels]) for labels in of_one), str(query)
+            assert_same(await answer(stage, query, both), await answer(stage, query, one), str(query))
             compared += 1
     assert compared > 50
 
 
-def by_labels(series: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """The values of each series."""
-    return {str(sorted(one["metric"].items())): [float(value) for _, value in one["values"]] for one in series}
+def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]], what: str) -> None:
+    """The same series, with the same values but for the last digits."""
+    one, other = (
+        {str(sorted(series["metric"].items())): [float(value) for _, value in series["values"]] for series in found}
+        for found in (some, others)
+    )
+    assert one.keys() == other.keys(), what
+    assert all(one[labels] == pytest.approx(other[labels]) for labels in one), what
+
+
+async def test_the_ten_worst_of_fewer_agents_are_all_of_them_at_every_step(stage: Stage) -> None:
+    looks = View(stage.begin + 600, stage.end - 60, SCRAPE_INTERVAL)
+    compared = 0
+    for query in asked():
+        every, found, _ = query.target["expr"].partition(" and on (agent) topk(10, ")
+        if found:
+            alone = query._replace(target={**query.target, "expr": every})
+            assert by_labels(await answer(stage, query, looks)) == by_labels(await answer(stage, alone, looks)), str(
+                query
+            )
+            compared += 1
+    assert compared >= 5
 
 
 async def test_marks_of_alerts_can_be_asked_for(stage: Stage) -> None:
