@@ -238,8 +238,8 @@ def _calls() -> tuple[Panel, ...]:
         lines(
             "Faults by the ten worst agents",
             "Share of the ended calls whose end reason is a fault of the platform or of a provider, for the ten agents "
-            "that are highest in the whole of the chosen time. One agent alone: its pipeline; all at once: the platform. "
-            "The dashed line is 10 %.",
+            "that are highest in the whole of the chosen time. One agent alone: its pipeline; all at once: the "
+            "platform. The dashed line is 10 %.",
             "percentunit",
             (
                 Query(
