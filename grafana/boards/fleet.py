@@ -96,7 +96,6 @@ def _now() -> tuple[Panel, ...]:
             "short",
             total(growth(ENDED)),
             width=3,
-            decimals=0,
         ),
         figure(
             "Answered",
@@ -150,7 +149,7 @@ def _table() -> Panel:
                 "Overdue", total(now("unpod_tasks_overdue"), each), "short", ((None, GOOD), (1.0, WARNING), (50.0, BAD))
             ),
             Column("Longest wait", age(_oldest()), "s", decimals=1),
-            Column("Calls", total(growth(ENDED), each), "short", decimals=0),
+            Column("Calls", total(growth(ENDED), each), "short"),
             Column(
                 "Answered",
                 share(total(growth(ENDED, OUTBOUND, ANSWERED), each), total(growth(ENDED, OUTBOUND), each)),
