@@ -116,9 +116,19 @@ async def serving(
                 async with asyncio.TaskGroup() as group:
                     polling = group.create_task(exporter.fleet.run(), name="polling")
                     watching = group.create_task(reloader.watch(hangup, clock.sleep), name="reloading")
+                    settling = group.create_task(_settled(exporter, clock), name="settling")
                     yield exporter, bound
-                    watching.cancel()
-                    polling.cancel()
+                    for task in (settling, watching, polling):
+                        task.cancel()
+
+
+async def _settled(exporter: Exporter, clock: Clock) -> None:
+    """Once every agent has been polled, what there is stays: the garbage collector need not look through it again and
+    again, while scrapes wait."""
+    while exporter.fleet.waits_for() is not None:
+        await clock.sleep(1.0)
+    gc.collect()
+    gc.freeze()
 
 
 def stop_signals() -> asyncio.Event:
@@ -182,8 +192,6 @@ async def run(
         exporter,
         bound,
     ):
-        # What there is now stays: the garbage collector need not look through it.
-        gc.freeze()
         listening(bound)
         async with notified(notifier, exporter.overview.in_words, clock.sleep):
             await stop.wait()

@@ -46,6 +46,7 @@ class Reading:
         self._known = known
         self._resume = resume
         self._read_from = read_from
+        self._unaccounted_before = unaccounted
         self.unaccounted = unaccounted
         """How many tasks the platform counts that nobody can tell apart, as far as pages have been read."""
         self._expected: int | None = None
@@ -64,6 +65,7 @@ class Reading:
         """
         async for part in self._once():
             yield part
+            del part
         for _ in range(_ROUNDS):
             if self._is_complete():
                 return
@@ -83,12 +85,14 @@ class Reading:
             parts = await self._pages.read(number, self._page_size)
             if self._expected is None:
                 self._expected = self._pages.total
-            for part in parts:
-                self.unaccounted += part.unaccounted
-                yield part
+            self.unaccounted += sum(part.unaccounted for part in parts)
             found = frozenset(task.id for part in parts for task in part.page.tasks)
             self._edges[number] = _edges(parts)
-            if self._is_last(number, parts, repeats=found <= before):
+            is_last = self._is_last(number, parts, repeats=found <= before)
+            # Let go of one by one: many agents may wait for their next page.
+            while parts:
+                yield parts.pop(0)
+            if is_last:
                 return
             before = found
             number = self._skipped(number if number > 1 else self._refitted())
@@ -98,7 +102,9 @@ class Reading:
         read = self._page_size
         self._page_size = self._best_size()
         if read < self._page_size:
+            # The first page is read again.
             self._edges.clear()
+            self.unaccounted = self._unaccounted_before
         return read // self._page_size
 
     def _skipped(self, number: int) -> int:

@@ -307,6 +307,7 @@ class Tracker:
             await entry.take(part, self._now())
             last = part.place(len(part.page.tasks) - 1)
             deepest = last if deepest is None or last is None else min(deepest, last)
+            del part  # and so its page, before the next one is waited for
             self._state = await entry.commit(
                 complete=False,
                 sweep=deepest,
