@@ -48,9 +48,11 @@ async def _reset(request: web.Request, body: bytes, fault: Fault, closing: async
 
 
 async def _black_hole(request: web.Request, body: bytes, fault: Fault, closing: asyncio.Event) -> web.StreamResponse:
+    pause = 0.02
     while request.transport is not None and not request.transport.is_closing():
-        if await _heard(closing, 0.02):
+        if await _heard(closing, pause):
             break
+        pause = min(2 * pause, 1.0)
     _hang_up(request)
     return web.Response()
 

@@ -28,8 +28,8 @@ class Pace:
     """Lets at most ``per_minute`` requests begin within any 60 seconds, a tenth of them at once at most.
 
     It is the virtual schedule of a leaky bucket: ``burst`` requests at once, then one every ``interval``. Where the
-    burst is more than one, a minute sees one request less than allowed, so that it sees no more of them at the other
-    end of a network that holds some up.
+    burst is more than one, a minute sees one request less than allowed, and the next one a whole ``interval`` later, so
+    that it sees no more of them at the other end of a network that holds some up.
 
     Times are seconds of a clock that never jumps.
     """
@@ -38,7 +38,7 @@ class Pace:
         if per_minute < 1:
             raise ValueError("requests per minute must be 1 or more")
         burst = max(1, per_minute // 10)
-        self.interval: Final = MINUTE / (per_minute - burst if burst > 1 else per_minute)
+        self.interval: Final = MINUTE / (per_minute - burst - 1 if burst > 1 else per_minute)
         """Seconds between two requests in the long run."""
         self._credit = (burst - 1) * self.interval
         self._next = _NEVER

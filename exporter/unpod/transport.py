@@ -53,9 +53,13 @@ class Transport:
     async def open(self) -> None:
         """Raises ConnectionFailed where the CA file cannot be used."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=_trust(self._settings), limit=self._settings.max_concurrent_requests),
+            # A connection for each request: one that the server closes just when it is used again would fail a poll.
+            connector=aiohttp.TCPConnector(
+                ssl=_trust(self._settings), limit=self._settings.max_concurrent_requests, force_close=True
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+            middlewares=(_once,),
         )
 
     async def close(self) -> None:
@@ -74,8 +78,10 @@ class Transport:
         url = URL(f"{self._origin}{path}?{urlencode(query)}" if query else f"{self._origin}{path}", encoded=True)
         try:
             return await self._get(url, where, token, received)
+        except _Lost as lost:
+            failure: UnpodError = _failure(where, lost.error)
         except TimeoutError:
-            failure: UnpodError = Timeout(f"{where} gave no complete answer within {self._settings.timeout:g} s")
+            failure = Timeout(f"{where} gave no complete answer within {self._settings.timeout:g} s")
         except (aiohttp.ClientError, OSError) as error:
             failure = _failure(where, error)
         # Outside of the handler: what the library raised holds the request's headers and must not travel along.
@@ -113,6 +119,23 @@ class Transport:
                 raise too_large
             body += chunk
         return body
+
+
+class _Lost(Exception):
+    """The connection of a request was lost before its answer."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keeps the library from sending a request again whose connection was lost: the pace would know nothing of it."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = _Lost(error)
+    raise lost
 
 
 def _root(settings: Settings) -> tuple[URL, str]:

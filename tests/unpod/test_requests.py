@@ -41,6 +41,7 @@ async def test_the_headers_are_those_of_the_api_and_of_no_browser(connect: Conne
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
         "Content-Type": "application/json",
+        "Connection": "close",
         "User-Agent": "unpod-exporter/1.2.3",
     }
 
@@ -354,3 +355,18 @@ async def test_what_was_refused_with_the_token_before_is_asked_with_another(conn
         platform.reply = lambda request: platform.json([])
         await client.agents()
         assert len(platform.seen) == seen + 1
+
+
+async def test_a_request_that_the_server_drops_is_not_sent_again_behind_the_back_of_the_pace(
+    client: Client, platform: Any
+) -> None:
+    await client.agents()
+
+    def drop(request: Any) -> Any:
+        request.transport.close()
+        return platform.json([])
+
+    platform.reply = drop
+    with pytest.raises(ConnectionFailed):
+        await client.agents()
+    assert len(platform.seen) == 2

@@ -1,0 +1,121 @@
+"""Fleets of any size with the default pace: everybody is polled, at intervals that are stretched evenly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from exporter.tracking.fleet import Fleet, Plan
+from exporter.tracking.polls import Outcome
+from exporter.tracking.report import Report
+from exporter.tracking.roster import Choice
+from exporter.unpod.facts import Agent
+from exporter.unpod.pacing import Pace, Turns
+from exporter.unpod.urgency import Urgency
+from tests.manners.jumping import run
+from tests.tracking.crew import Log
+
+STRETCHED = "agents are polled less often than they should be"
+PER_MINUTE = 60
+
+
+class Polls:
+    """Stands for the trackers: a poll of an agent takes so many requests in their turn, and nothing else."""
+
+    def __init__(self, agents: int, requests: int) -> None:
+        self.handles = [f"agent-{number}" for number in range(agents)]
+        self.begun: defaultdict[str, list[float]] = defaultdict(list)
+        self.log = Log()
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+        self._turns = Turns(Pace(PER_MINUTE), 2, monotonic=self._loop.time)
+
+    def track(self, handle: str) -> Any:
+        tracker = SimpleNamespace(last=None, has_left=False, identity=Agent(handle=handle))
+
+        async def poll() -> Outcome:
+            for number in range(self._requests):
+                async with self._turns.turn(handle, Urgency.FRESH):
+                    if number == 0:
+                        self.begun[handle].append(self._loop.time())
+                    await asyncio.sleep(0.3)
+            tracker.last = Outcome(seconds=0.0, requests=self._requests)
+            return tracker.last
+
+        async def nothing() -> None:
+            pass
+
+        tracker.poll, tracker.try_load, tracker.identify = poll, nothing, lambda agent: None
+        tracker.report = lambda info: Report(agent=handle, families={}, info=info)
+        return tracker
+
+    async def listed(self) -> Iterable[Agent]:
+        return [Agent(handle=handle) for handle in self.handles]
+
+    def fleet(self) -> Fleet:
+        return Fleet(
+            Plan(choice=Choice(), requests_per_minute=PER_MINUTE),
+            track=self.track,
+            listed=self.listed,
+            publish=lambda report: None,
+            remove=lambda handle: None,
+            log=self.log,
+            now=self._loop.time,
+            chance=Random(1),
+        )
+
+
+@pytest.mark.parametrize(("agents", "requests"), [(1, 1), (40, 1), (48, 1), (60, 1), (90, 2), (300, 1), (2000, 1)])
+def test_everybody_is_polled_at_even_intervals_that_are_stretched_no_more_than_need_be(
+    agents: int, requests: int
+) -> None:
+    factor = max(1.0, agents * requests / (0.8 * PER_MINUTE))
+
+    async def story() -> None:
+        polls = Polls(agents, requests)
+        fleet = polls.fleet()
+        polling = asyncio.create_task(fleet.run())
+        # Until what a poll takes is known, and the slots have settled.
+        await asyncio.sleep(60.0 * factor * (30 if requests > 1 else 2.5))
+        lag, begin = fleet.lag, asyncio.get_running_loop().time()
+        await asyncio.sleep(60.0 * factor * 3.5)
+        polling.cancel()
+        await asyncio.wait([polling])
+        assert lag == fleet.lag == pytest.approx(60.0 * (factor - 1.0), rel=0.06, abs=3.0)
+        assert polls.begun.keys() == set(polls.handles)
+        for times in polls.begun.values():
+            gaps = [after - before for before, after in pairwise(times) if before >= begin]
+            assert len(gaps) >= 2
+            assert all(gap == pytest.approx(60.0 + lag, rel=0.05) for gap in gaps)
+        assert polls.log.events("warning").count(STRETCHED) <= 1 + (requests > 1) * 5
+        assert bool(polls.log.events("warning")) == (factor > 1.06)
+
+    run(story())
+
+
+def test_it_says_what_to_change_once_and_that_it_is_over() -> None:
+    async def story() -> None:
+        polls = Polls(200, 1)
+        fleet = polls.fleet()
+        polling = asyncio.create_task(fleet.run())
+        await asyncio.sleep(3600.0)
+        told = [fields for level, event, fields in polls.log.lines if event == STRETCHED]
+        assert [(one["seconds"], one["instead_of"], one["requests_per_minute"], one["needed"]) for one in told] == [
+            (250.0, 60.0, 60, 250)
+        ]
+        assert "raise api.requests_per_minute" in told[0]["advice"]
+        await fleet.replan(Plan(choice=Choice(), requests_per_minute=300))
+        await asyncio.sleep(600.0)
+        assert fleet.lag == 0.0
+        assert polls.log.events("info")[-1] == "agents are polled at their interval again"
+        polling.cancel()
+        await asyncio.wait([polling])
+
+    run(story())
