@@ -141,7 +141,7 @@ def carried(state: Loaded) -> Loaded | None:
     count_from = book.count_from if book.newest is None else math.nextafter(book.newest, math.inf)
     anew = {"complete": False, "carried": True, "count_from": count_from, "sweep": None, "swept": None}
     return Loaded(
-        book=msgspec.structs.replace(book, **anew, hurry=False, missing=0, reported=None, unreadable=()),
+        book=msgspec.structs.replace(book, **anew, hurry=False, again=False, missing=0, reported=None, unreadable=()),
         numbers=without(state.numbers, (TASKS,)) | shown,
         watched=watched,
         tracked=len(watched),

@@ -70,6 +70,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """When the last sweep began, in Unix seconds."""
     hurry: bool = False
     """The sweep is not spread over time: something is not where it should be."""
+    again: bool = False
+    """Something else was missed since that sweep began: another one follows it."""
     missing: int = 0
     """How many tasks the platform counts that the last sweep did not find."""
     began: dict[str, float] = {}

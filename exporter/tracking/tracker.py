@@ -341,15 +341,18 @@ class Tracker:
             return {}
         entry.lose(sparse.lost)
         missing = max(0, sparse.missing) if read_from is None else 0
-        hurry = bool(sparse.lost) or missing > book.missing
-        return await self._sweep(entry, pages, read_from, hurry=hurry or book.hurry)
+        missed = bool(sparse.lost) or missing > book.missing
+        return await self._sweep(entry, pages, read_from, missed=missed)
 
-    async def _sweep(self, entry: Entry, pages: Pages, read_from: float | None, *, hurry: bool) -> dict[str, object]:
-        """Goes on with the sweep of the whole history, as far as it is due."""
+    async def _sweep(self, entry: Entry, pages: Pages, read_from: float | None, *, missed: bool) -> dict[str, object]:
+        """Goes on with the sweep of the whole history, as far as it is due; ``missed``: something is not where it
+        should be."""
         book, now, interval = self._book, self._now(), self._rules.reconcile_interval
-        total = pages.total or 0
+        total, hurry = pages.total or 0, missed or book.hurry
         place, begun = book.sweep, book.swept or now
-        if place is None and (hurry or (interval and now - begun >= interval)):
+        # What is missing may lie above the place of a sweep that is under way.
+        anew, again = hurry and not book.hurry, book.hurry and (missed or book.again)
+        if anew or (place is None and (hurry or (interval and now - begun >= interval))):
             place, begun = total - 1, now
         if place is None or not (hurry or interval):
             return {"hurry": hurry}
@@ -365,8 +368,9 @@ class Tracker:
         return {
             "sweep": None if done else sweep.place,
             "swept": begun,
-            "hurry": hurry and not done,
-            "missing": max(0, total - entry.known - pages.skipped) if done else book.missing,
+            "hurry": hurry and (again or not done),
+            "again": again and not done,
+            "missing": max(0, total - entry.known - pages.skipped) if done or hurry else book.missing,
         }
 
     def _has_time(self) -> bool:

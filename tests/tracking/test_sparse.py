@@ -162,6 +162,29 @@ async def test_what_changes_long_after_it_settled_is_found_within_the_reconcile_
         assert most <= 3, "the sweep is spread over its interval"
 
 
+async def test_what_is_missed_is_found_at_once_though_a_spread_sweep_has_gone_past_it() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(2_000), rules) as made:
+        await made.poll()
+        for _ in range(36):
+            await made.poll(after=DAY / 24)
+        made.shelf.add("late", below=600)
+        await made.poll()
+        assert made.tasks("completed") == 2_001
+
+
+async def test_what_is_missed_while_the_history_is_swept_at_once_is_found_by_another_sweep_after_it() -> None:
+    async with desk(history(10_000)) as made:
+        await made.poll()
+        made.shelf.add("late", below=9_900)
+        await made.poll()
+        made.shelf.add("later", below=600)
+        for _ in range(5):
+            await made.poll()
+        assert made.tasks("completed") == 10_002
+        assert not made.tracker.is_sweeping
+
+
 async def test_a_sweep_goes_on_after_a_restart() -> None:
     rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
     async with desk(history(2_000), rules) as made:
