@@ -121,8 +121,8 @@ class Exporter:
                 for tracker in self.fleet.trackers.values():
                     await self._teach(tracker, rules)
                 self._board.adopt(catalog.families(parts.shown(config)))
-        self.config = config
         await self.fleet.replan(parts.plan(config))
+        self.config = config
 
     async def _teach(self, tracker: Tracker, rules: Rules) -> None:
         try:

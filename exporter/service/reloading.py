@@ -14,7 +14,7 @@ from exporter.config.shown import differences, dump
 from exporter.service.assembly import Exporter
 from exporter.service.entrance import Entrance
 from exporter.systemd import Notifier
-from exporter.tracking.log import Log
+from exporter.tracking.log import Log, whereabouts
 from exporter.unpod.errors import UnpodError
 
 
@@ -108,6 +108,8 @@ class Reloader:
                 return self._good(*await self._obeyed(), why)
             except (ConfigError, UnpodError, ValueError, OSError) as error:
                 return self._bad(str(error), why)
+            except Exception as error:
+                return self._broken(whereabouts(error), why)
             finally:
                 self._notifier.ready()
 
@@ -136,6 +138,12 @@ class Reloader:
         self._problem = problem
         self._read(False)
         return Answer(False, problem)
+
+    def _broken(self, where: str, why: str) -> Answer:
+        self._problem = f"a defect of the exporter ended the reload, and some of the settings may hold already: {where}"
+        self._log.error("reload ended by a defect", why=why, error=where)
+        self._read(False)
+        return Answer(False, self._problem)
 
 
 def _digest(file: Path) -> bytes | None:

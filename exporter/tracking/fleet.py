@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from exporter.tracking.folding import Folding
-from exporter.tracking.log import Log
+from exporter.tracking.log import Log, whereabouts
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen
@@ -185,6 +183,12 @@ class Fleet:
     async def replan(self, plan: Plan) -> None:
         """Another plan from now on. Polls under way go on, but those of agents that leave are abandoned whole."""
         await self._stop(self._watch)
+        try:
+            await self._adopt(plan)
+        finally:
+            self._go_on()
+
+    async def _adopt(self, plan: Plan) -> None:
         before, intervals = self._plan, {handle: self.interval(handle) for handle in self.trackers}
         self._plan = plan
         self._named = {agent.handle: agent for agent in plan.named}
@@ -198,13 +202,14 @@ class Fleet:
         for handle in self.trackers:
             self._stretch.expects(handle, self._wished(handle))
         self._settle()
-        for handle in self.trackers:
+        # Meanwhile an agent may leave by itself.
+        for handle in tuple(self.trackers):
             await self._reschedule(handle, intervals[handle])
-            with self._going_on("agent not shown", handle):
-                self.show(handle)
+            if handle in self.trackers:
+                with self._going_on("agent not shown", handle):
+                    self.show(handle)
         for handle in self._named.keys() - self.trackers.keys():
             await self._take_up(handle)
-        self._go_on()
 
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
@@ -251,18 +256,22 @@ class Fleet:
 
     async def _drop(self, handle: str) -> None:
         """Polls and shows an unwanted agent no more; its state stays."""
-        self._log.info("agent not wanted", agent=handle)
         await self._stop(self._loops.pop(handle, None))
-        self._forget(handle)
+        if self._forget(handle):
+            self._log.info("agent not wanted", agent=handle)
 
-    def _forget(self, handle: str) -> None:
+    def _forget(self, handle: str) -> bool:
+        """Shows an agent no more. Whether it was there: it may have left by itself just now."""
         self._stretch.forget(handle)
         self._loops.pop(handle, None)
         self._troubles.pop(handle, None)
         self._due.pop(handle, None)
         self._shown.pop(handle, None)
-        del self.trackers[handle]
-        self._remove(handle)
+        if self.trackers.pop(handle, None) is None:
+            return False
+        with self._going_on("agent still shown", handle):
+            self._remove(handle)
+        return True
 
     @contextmanager
     def _going_on(self, event: str, handle: str) -> Iterator[None]:
@@ -270,18 +279,22 @@ class Fleet:
         try:
             yield
         except Exception as error:
-            self._log.error(event, agent=handle, error=_whereabouts(error))
+            self._log.error(event, agent=handle, error=whereabouts(error))
 
     def _go_on(self) -> None:
         """Begins what should be going on and is not: each agent when it is due, or at once."""
         if self._group is None:
             return
-        for handle in self.trackers:
-            if handle not in self._loops or self._loops[handle].done():
-                self._begin(self._group, handle, self._until(self._due.get(handle)))
+        self._follow_all(self._group)
         interval = self._plan.list_interval
         if interval is not None and (self._watch is None or self._watch.done()):
             self._watch = self._group.create_task(self._watch_list(self._group, interval), name="list of agents")
+
+    def _follow_all(self, group: asyncio.TaskGroup) -> None:
+        for handle in self.trackers:
+            if handle not in self._loops or self._loops[handle].done():
+                wait = self._until(self._due.get(handle))
+                self._loops[handle] = group.create_task(self._follow(handle, wait), name=f"poll {handle}")
 
     async def _reschedule(self, handle: str, before: float) -> None:
         """Lets a sleeping agent sleep no longer than its interval asks for, which was another one before."""
@@ -307,25 +320,26 @@ class Fleet:
             await self._sleep(wait)
         while True:
             self._next_look = None
-            for handle in await self._look():
-                self._begin(group, handle)
+            await self._look()
+            self._follow_all(group)
             failures = self._list_failures
             wait = until_next_look(failures, interval, self._chance) if failures else interval
             self._next_look = self._now() + wait
             await self._sleep(wait)
 
-    async def _look(self) -> list[str]:
-        """Reads the list of agents, drops those that it shows as unwanted, and returns the handles that are new.
+    async def _look(self) -> None:
+        """Reads the list of agents, drops those that it shows as unwanted, and takes up those that are new.
 
-        A list that cannot be read is told, and changes nothing.
+        A list that cannot be read is told, and changes nothing. So is a defect in obeying it, which ends nothing.
         """
         try:
-            listed = tuple(await self._listed())
+            await self._heed(tuple(await self._listed()))
+            self._list_failures = 0
         except Exception as error:
             self._tell_list_failure(error)
-            self._looked = True
-            return []
-        self._list_failures = 0
+        self._looked = True
+
+    async def _heed(self, listed: Collection[Agent]) -> None:
         wanted = chosen(tuple(self._named), listed, self._plan.choice)
         told = {agent.handle: agent for agent in listed}
         for handle in self.trackers.keys() & told.keys() - set(wanted):
@@ -342,11 +356,6 @@ class Fleet:
         await self._let_go_of_those_that_have_left()
         self._settle()
         self.notice = "" if self.trackers else _NOBODY.format(len(told))
-        self._looked = True
-        return fresh
-
-    def _begin(self, group: asyncio.TaskGroup, handle: str, wait: float = 0.0) -> None:
-        self._loops[handle] = group.create_task(self._follow(handle, wait), name=f"poll {handle}")
 
     async def _follow(self, handle: str, wait: float) -> None:
         if wait:
@@ -358,7 +367,8 @@ class Fleet:
                 wait = self._delay(handle, await self._poll(handle))
                 if self._has_left(handle):
                     await self._let_go(handle)
-                    return
+            if handle not in self.trackers:
+                return
             self._due[handle] = self._now() + wait
             await self._sleep(wait)
 
@@ -406,8 +416,8 @@ class Fleet:
     def _has_left(self, handle: str) -> bool:
         """Whether an agent that is listed no more has nothing left to tell: all of it is settled, or it can no longer
         be read, and for so long that its gauges are stale."""
-        tracker = self.trackers[handle]
-        if handle not in self._gone or tracker.last is None:
+        tracker = self.trackers.get(handle)
+        if tracker is None or handle not in self._gone or tracker.last is None:
             return False
         if tracker.last.reason in BARRED:
             return tracker.fresh_until is None or tracker.fresh_until < self._now()
@@ -416,14 +426,16 @@ class Fleet:
     async def _let_go_of_those_that_have_left(self) -> None:
         for handle in filter(self._has_left, self._gone & self.trackers.keys()):
             await self._stop(self._loops.pop(handle, None))
-            await self._let_go(handle)
+            # Its own loop may have come first.
+            if handle in self.trackers:
+                await self._let_go(handle)
 
     async def _let_go(self, handle: str) -> None:
         """Polls and shows an agent no more that has left; its state stays, and comes back with it."""
-        self._log.info("agent gone", agent=handle)
         with self._going_on("agent not left", handle):
             await self.trackers[handle].leave()
-        self._forget(handle)
+        if self._forget(handle):
+            self._log.info("agent gone", agent=handle)
 
     def _show_failure(self, handle: str) -> None:
         """Publishes that polls fail, beside the numbers that could be shown last."""
@@ -461,7 +473,7 @@ class Fleet:
         reason, failures, error = trouble.reason, trouble.failures, outcome.error_in_words
         if outcome.error is not None and outcome.is_defect:
             # Not its message: that may hold a piece of an answer.
-            tell, event, error = self._log.error, "poll failed by a defect", _whereabouts(outcome.error)
+            tell, event, error = self._log.error, "poll failed by a defect", whereabouts(outcome.error)
         elif is_new:
             tell, event = self._log.warning, "poll failed"
         else:
@@ -476,7 +488,7 @@ class Fleet:
             self._log.warning("list of agents not read", reason=error.reason, error=str(error))
         else:
             self.notice = f"The list of agents could not be read: a defect of the exporter: {type(error).__name__}"
-            self._log.error("list of agents not read", reason="internal", error=_whereabouts(error))
+            self._log.error("list of agents not read", reason="internal", error=whereabouts(error))
 
     def _info(self, handle: str) -> dict[str, str]:
         agent = self.trackers[handle].identity
@@ -489,8 +501,3 @@ _STRETCHED: Final = (
     "raise api.requests_per_minute if the platform allows it, lengthen polling.interval, or share the agents with "
     "--shard.count"
 )
-
-
-def _whereabouts(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return " < ".join([type(error).__name__, *(f"{Path(at.filename).name}:{at.lineno}" for at in reversed(frames))])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -11,10 +12,12 @@ import pytest
 
 from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.roster import Choice, Shard
+from exporter.tracking.schedule import SOON
 from exporter.tracking.storage import StorageError
+from exporter.tracking.tracker import Tracker
 from exporter.unpod.errors import BadRequest, Forbidden, NoAccess, NotFound, Timeout, UnpodError
 from exporter.unpod.facts import Agent
-from tests.tracking.crew import EVERYBODY, crew, named
+from tests.tracking.crew import EVERYBODY, PRIVATE, Crew, crew, named
 from tests.tracking.platform import RULES, values
 from tests.tracking.stories import ended, task
 
@@ -83,6 +86,149 @@ async def test_an_agent_that_left_while_nobody_looked_is_polled_once_more() -> N
         assert (await fleet.once()).keys() == {"one", "two"}
         assert values(made.shown("two"), "calls") == {("outbound", "completed"): 1}
         assert fleet.trackers.keys() == {"one", "two"}, "its record may still change"
+
+
+def stays_until_told(tracker: Tracker) -> tuple[asyncio.Event, asyncio.Event]:
+    """From now on the last commit of an agent lasts; gives what is set when it begins, and what lets it end."""
+    begun, ends, leave = asyncio.Event(), asyncio.Event(), tracker.leave
+
+    async def slowly() -> None:
+        begun.set()
+        await ends.wait()
+        await leave()
+
+    tracker.leave = slowly  # type: ignore[method-assign]
+    return begun, ends
+
+
+@asynccontextmanager
+async def about_to_leave(*leaving: str) -> AsyncIterator[Crew]:
+    """Agents that are listed no more, and of which the next poll finds that all is settled, beside one that stays."""
+    async with crew(EVERYBODY, "stays", *leaving) as made:
+        made.platform.agents |= {handle: [task("pending")] for handle in leaving}
+        polls = [f"poll {handle}" for handle in leaving]
+        async with made.running("list of agents", "poll stays", *polls):
+            made.platform.listed = made.platform.listed[:1]
+            await made.alarm.wake("list of agents")
+            made.platform.agents |= {handle: [task("completed", ended("A"))] for handle in leaving}
+            made.time.now += 60
+            await made.alarm.wake(*polls)
+            made.time.now += 7200
+            yield made
+
+
+async def test_an_agent_that_leaves_by_itself_while_the_list_lets_others_go_ends_nothing() -> None:
+    async with about_to_leave("one", "two") as made:
+        trackers = dict(made.fleet.trackers)
+        for tracker in trackers.values():
+            await tracker.poll()
+        slow = {handle: stays_until_told(trackers[handle]) for handle in ("one", "two")}
+        made.alarm.sleepers.pop("list of agents").set()
+        first = await first_of(slow)
+        last = ({"one", "two"} - {first}).pop()
+        slow[last][1].set()
+        await made.alarm.ends(f"poll {last}")
+        assert made.removed == [last], "it has left by itself"
+        slow[first][1].set()
+        await made.alarm.until_asleep("list of agents")
+        assert made.removed == [last, first]
+        assert made.log.events("info").count("agent gone") == 2
+        assert made.log.events("warning", "error") == []
+        await made.alarm.wake("poll stays", "list of agents")
+
+
+async def first_of(slow: Mapping[str, tuple[asyncio.Event, asyncio.Event]]) -> str:
+    async with asyncio.timeout(10):
+        waiting = {asyncio.create_task(begun.wait()): handle for handle, (begun, _) in slow.items()}
+        done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        return waiting[done.pop()]
+
+
+async def test_an_agent_that_is_leaving_when_the_list_finds_it_gone_leaves_once() -> None:
+    async with about_to_leave("one") as made:
+        tracker = made.fleet.trackers["one"]
+        begun, ends = stays_until_told(tracker)
+        made.alarm.sleepers.pop("poll one").set()
+        await begun.wait()
+        begun.clear()
+        made.alarm.sleepers.pop("list of agents").set()
+        await begun.wait()
+        ends.set()
+        await made.alarm.until_asleep("list of agents")
+        assert made.removed == ["one"]
+        assert made.log.events("info").count("agent gone") == 1
+        assert made.log.events("warning", "error") == []
+        assert tracker.has_left
+
+
+async def test_a_plan_that_changes_while_an_agent_leaves_holds_for_all_others() -> None:
+    async with about_to_leave("one") as made:
+        begun, ends = stays_until_told(made.fleet.trackers["one"])
+        made.alarm.sleepers.pop("poll one").set()
+        await begun.wait()
+        made.alarm.sleepers.clear()
+        leaving, reschedule = made.fleet._loops["one"], made.fleet._reschedule
+
+        async def once_it_has_left(handle: str, before: float) -> None:
+            ends.set()
+            await asyncio.wait([leaving])
+            await reschedule(handle, before)
+
+        made.fleet._reschedule = once_it_has_left  # type: ignore[method-assign]
+        await made.fleet.replan(msgspec.structs.replace(EVERYBODY, interval=30.0))
+        await made.alarm.until_asleep("list of agents", "poll stays")
+        assert made.removed == ["one"]
+        assert made.fleet.interval("stays") == 30.0
+        await made.alarm.wake("list of agents", "poll stays")
+
+
+async def test_whatever_breaks_while_the_plan_changes_polls_and_discovery_go_on() -> None:
+    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents", "poll one", "poll two"):
+        made.alarm.sleepers.clear()
+
+        async def broken(*_: Any) -> None:
+            raise KeyError(PRIVATE)
+
+        made.fleet._reschedule = broken  # type: ignore[method-assign]
+        with pytest.raises(KeyError):
+            await made.fleet.replan(msgspec.structs.replace(EVERYBODY, interval=30.0))
+        await made.alarm.until_asleep("list of agents")
+        made.platform.listed.append(Agent(handle="three"))
+        await made.alarm.wake("list of agents")
+        await made.alarm.until_asleep("poll three")
+
+
+async def test_a_defect_in_obeying_the_list_is_told_and_ends_nothing() -> None:
+    async with crew(EVERYBODY, "one") as made, made.running("list of agents", "poll one"):
+        made.platform.listed.append(Agent(handle="two"))
+        take_up = made.fleet._take_up
+
+        async def broken(*_: Any) -> None:
+            raise KeyError(PRIVATE)
+
+        made.fleet._take_up = broken  # type: ignore[method-assign]
+        await made.alarm.wake("list of agents", "poll one")
+        ((told, fields),) = [(event, fields) for level, event, fields in made.log.lines if level == "error"]
+        assert (told, fields["reason"]) == ("list of agents not read", "internal")
+        assert PRIVATE not in str(made.log.lines) + made.fleet.notice
+        assert made.alarm.slept["list of agents"][-1] <= SOON, "it is tried again soon"
+        made.fleet._take_up = take_up  # type: ignore[method-assign]
+        await made.alarm.wake("list of agents")
+        await made.alarm.until_asleep("poll two")
+
+
+async def test_an_agent_that_cannot_be_taken_off_the_board_is_polled_no_more() -> None:
+    async with about_to_leave("one") as made:
+
+        def broken(handle: str) -> None:
+            raise KeyError(PRIVATE)
+
+        made.fleet._remove = broken
+        await made.alarm.ends("poll one")
+        assert made.fleet.trackers.keys() == {"stays"}
+        assert made.log.events("error") == ["agent still shown"]
 
 
 @pytest.mark.parametrize("barred", [NotFound("404"), Forbidden("403"), NoAccess("206")], ids=lambda error: error.reason)
