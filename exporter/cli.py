@@ -95,12 +95,12 @@ class _Duration(click.ParamType[float]):
 
 _config_file = _option(
     "config.file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="The settings. Without this flag: config.yaml if there is one, else the environment alone.",
 )
 _web_config_file = _option(
     "web.config.file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="TLS, users, headers and a rate limit, in the format of Prometheus.",
 )
 _state_path = _option("state.path", help="In place of state.path of the settings: a file, or memory.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,12 @@ class Entrance:
                 self._renew(found)
             self._changing = found
         return self._policy
+
+    async def watch(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Looks at the files although nobody asks, so that a user who has been taken away is not let in once more."""
+        while self._path is not None:
+            self.policy()
+            await sleep(_LOOK)
 
     def read(self) -> Callable[[], None]:
         """Reads the files now; what it gives puts them in force. Raises ConfigError."""

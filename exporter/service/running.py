@@ -116,9 +116,10 @@ async def serving(
                 async with asyncio.TaskGroup() as group:
                     polling = group.create_task(exporter.fleet.run(), name="polling")
                     watching = group.create_task(reloader.watch(hangup, clock.sleep), name="reloading")
+                    looking = group.create_task(entrance.watch(clock.sleep), name="web config")
                     settling = group.create_task(_settled(exporter, clock), name="settling")
                     yield exporter, bound
-                    for task in (settling, watching, polling):
+                    for task in (settling, looking, watching, polling):
                         task.cancel()
 
 

@@ -34,6 +34,7 @@ from exporter.tracking.storage import (
 
 T = TypeVar("T")
 
+_HEADER: Final = b"SQLite format 3\0"
 _PATIENCE: Final = 1.0
 """Seconds to wait for somebody else who writes, as by hand; meanwhile nothing can be read either."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -155,6 +156,7 @@ class SqliteStorage:
 
     def _begin(self) -> None:
         if self._path is not None:
+            _refuse_stranger(self._path, self._named)
             self._lock = _locked(self._path, self._named)
         self._database = self._open()
 
@@ -267,10 +269,27 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _refuse_stranger(path: Path, named: str) -> None:
+    """Raises ``StorageError`` for what was never a state: no database, and no lock beside it. Somebody has named a file
+    by mistake, which is not to be moved away as a damaged state would be."""
+    if path.is_dir():
+        raise StorageError(f"{named} is a directory; name a file in state.path")
+    if not path.is_file() or _lock_of(path).exists():
+        return
+    with path.open("rb") as file:
+        begin = file.read(len(_HEADER))
+    if begin not in (b"", _HEADER):
+        raise StorageError(f"{named} is no state of this exporter; name another file in state.path")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _locked(path: Path, named: str) -> IO[str]:
     """The lock beside the state, held until it is closed or the process is gone, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("a+", encoding="ascii")
+    lock = _lock_of(path).open("a+", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -210,6 +210,7 @@ def test_whatever_bits_are_flipped_the_state_opens_and_can_be_written(tmp_path: 
         bad = bytearray(good)
         bad[place : place + run] = bytes(byte ^ mask for byte in bad[place : place + run])
         (folder / "state.db").write_bytes(bad)
+        (folder / "state.db.lock").touch()
         asyncio.run(survives(folder / "state.db"))
 
     flipped()
@@ -217,6 +218,7 @@ def test_whatever_bits_are_flipped_the_state_opens_and_can_be_written(tmp_path: 
 
 async def test_a_file_set_aside_overwrites_no_other_and_is_no_more_counted_when_it_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
+    (tmp_path / "state.db.lock").touch()
     for number in range(1, 4):
         path.write_bytes(b"%d times nothing\n" % number * 100)
         storage = await SqliteStorage.open(path, clock=lambda: START)
@@ -234,6 +236,7 @@ async def test_a_file_set_aside_overwrites_no_other_and_is_no_more_counted_when_
 async def test_a_new_state_that_cannot_be_made_leaves_the_damaged_one_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     garbage(path)
+    (tmp_path / "state.db.lock").touch()
     (tmp_path / "state.db.new").mkdir()
     with pytest.raises(StorageError):
         await SqliteStorage.open(path)

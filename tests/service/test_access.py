@@ -247,3 +247,11 @@ async def test_the_example_is_a_good_web_config(tmp_path: Path, authority: Autho
     written(tmp_path, "api: {token: abc}\nagents: [a]\n")
     assert (await ran(tmp_path, "check", "--web.config.file", "web.yml")).code == 0
     assert os.access(example, os.R_OK)
+
+
+async def test_a_user_who_is_taken_away_is_not_let_in_once_more_although_nobody_asked_meanwhile(tmp_path: Path) -> None:
+    async with platform(SALES) as made, guarded(tmp_path, made, basic_auth_users={"alice": HASH}) as (process, url):
+        assert (await curl(f"{url}/-/healthy", "--user", "alice:secret")).status == 200
+        web_config(tmp_path, basic_auth_users={"bob": HASH})
+        await process.until(lambda: process.events("web config in force"))
+        assert (await curl(f"{url}/-/healthy", "--user", "alice:secret")).status == 401

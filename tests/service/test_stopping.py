@@ -115,7 +115,7 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("foreign", "said"),
-    [(True, "is a database of another program"), (False, "Is a directory|unable to open")],
+    [(True, "is a database of another program"), (False, "is a directory; name a file")],
     ids=["another program's", "a folder"],
 )
 async def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path, foreign: bool, said: str) -> None:

@@ -410,7 +410,9 @@ async def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: 
     assert content(path) == before
 
 
-async def test_a_file_that_is_no_database_is_set_aside_as_it_is(path: Path) -> None:
+async def test_a_state_that_is_no_database_any_more_is_set_aside_as_it_is(path: Path) -> None:
+    async with opened(path):
+        pass
     write_minutes(path)
     async with opened(path, clock=clock_at(START)) as storage:
         assert storage.set_aside() == 1
@@ -418,7 +420,7 @@ async def test_a_file_that_is_no_database_is_set_aside_as_it_is(path: Path) -> N
 
 
 async def test_a_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=str(tmp_path)):
+    with pytest.raises(StorageError, match=rf"{tmp_path} is a directory; name a file in state\.path"):
         await SqliteStorage.open(tmp_path)
 
 
@@ -501,3 +503,12 @@ async def test_an_id_is_kept_as_a_digest_that_fits_a_database_and_is_never_nough
     assert len(found) == 5
     assert all(-(2**63) <= key < 2**63 and key for key in found)
     assert Amounts() == NO_AMOUNTS
+
+
+async def test_a_file_that_was_never_a_state_stays_where_it_is(path: Path) -> None:
+    """It was named by mistake, and may be the settings."""
+    write_minutes(path)
+    with pytest.raises(StorageError, match=r"is no state of this exporter; name another file in state\.path"):
+        await SqliteStorage.open(path)
+    assert content(path) == MINUTES
+    assert not path.with_name("state.db.lock").exists()
