@@ -58,6 +58,11 @@ class Reading:
         total = self._pages.total
         return min(1.0, (self._known() + self._pages.skipped) / total) if total else 0.0
 
+    @property
+    def missing(self) -> int:
+        """How many of the tasks that were counted at its beginning are not known."""
+        return max(0, (self._expected or 0) - self._known() - self._pages.skipped)
+
     async def slices(self) -> AsyncIterator[Slice]:
         """The tasks, to be taken slice by slice; when they end, the reading was complete.
 

@@ -13,6 +13,8 @@ so a watched task that is not where it should be is looked for on the pages besi
 Where they are fewer, or a watched task is not found, the whole history is swept at once; and it is swept anyway, spread
 over the reconcile interval, for what changes long after it had settled: redials, restarts of failed runs, late records.
 Every look at a task goes through the same ledger, so it does not matter which of these has led to it.
+A count below that of the known tasks contradicts what was told before, since none is ever deleted: it is believed only
+when it stays so.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Final, NamedTuple
 from exporter.tracking.pages import Pages, Slice
 from exporter.tracking.reading import is_past
 from exporter.tracking.records import digest
+from exporter.unpod.errors import BadResponse
 
 _SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
 """Sizes of a page that are considered."""
@@ -42,11 +45,16 @@ class Watched(NamedTuple):
     created: float | None
 
 
+class CountFell(BadResponse):
+    """The platform counts fewer tasks than it has told before. None is ever deleted, so it is likely to be mistaken."""
+
+
 class Sparse:
     """One poll of an agent whose history is known.
 
     ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
-    ``known`` tells how many are known now, ``task_bytes`` what one weighs.
+    ``known`` tells how many are known now, ``task_bytes`` what one weighs, ``accepted`` how many tasks are ``missing``
+    for all that is known, and ``doubts`` whether they may not be fewer.
     """
 
     def __init__(
@@ -58,14 +66,20 @@ class Sparse:
         counted: int,
         known: Callable[[], int],
         task_bytes: float,
+        accepted: int = 0,
+        doubts: bool = True,
     ) -> None:
         self._pages = pages
+        self._accepted = accepted
+        self._doubts = doubts
         self._unseen = dict(watched)
         self._counted = counted
         self._known = known
         self._size = _best_size([one.place for one in watched.values()], counted, page_size, task_bytes)
         self._read: set[int] = set()
         self._tied: set[tuple[int, float | None, int]] = set()
+        self._stale: int | None = None
+        """A page that holds no new task. Nor do those below it, whatever the count says."""
         self.is_answered = True
         """Whether the platform counts and pages; otherwise only a whole reading tells anything."""
 
@@ -77,12 +91,11 @@ class Sparse:
     @property
     def missing(self) -> int:
         """How many tasks the platform counts that are not known."""
-        return (self._pages.total or 0) - self._known() - self._pages.skipped
+        return missing(self._pages, self._known())
 
     async def slices(self) -> AsyncIterator[Slice]:
         """The tasks, to be taken slice by slice. Raises ``UnpodError``: then nothing that was taken may be counted."""
         async for part in self._page(1):
-            self.is_answered = part.page.total is not None and not part.page.whole
             yield part
         if not self.is_answered:
             return
@@ -94,12 +107,26 @@ class Sparse:
 
     async def _page(self, number: int) -> AsyncIterator[Slice]:
         self._read.add(number)
-        for part in await self._pages.read(number, self._size):
+        parts, known = await self._pages.read(number, self._size), self._known()
+        if number == 1:
+            self._check(parts)
+        for part in parts:
             for task in part.page.tasks:
                 self._unseen.pop(digest(task.id), None)
             if part.page.tasks:
                 self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
             yield part
+        if self._known() == known:
+            self._stale = min(number, self._stale or number)
+
+    def _check(self, parts: list[Slice]) -> None:
+        """Whether the answer can be a page of what is known."""
+        self.is_answered = all(part.page.total is not None and not part.page.whole for part in parts)
+        if self.is_answered and self._doubts and self.missing < min(0, self._accepted):
+            raise CountFell(
+                f"the platform counts {self._pages.total} tasks, but has told {self._known() + min(0, self._accepted)} "
+                f"before"
+            )
 
     def _expected_pages(self) -> set[int]:
         return {self._page_of(watched.place) for watched in self._unseen.values()} | set(range(1, self._newest + 1))
@@ -115,14 +142,15 @@ class Sparse:
         return {number + by for number, created, by in self._tied if created in wanted and self._exists(number + by)}
 
     def _pages_beyond(self) -> set[int]:
-        if self.missing <= 0:
+        if self.missing <= self._accepted:
             return set()
         return {page for page in range(1, self._newest + _BEYOND + 1) if self._exists(page)}
 
     @property
     def _newest(self) -> int:
         """How many pages the new tasks fill."""
-        return -(-((self._pages.total or 0) - self._counted) // self._size)
+        counted = -(-((self._pages.total or 0) - self._counted) // self._size)
+        return counted if self._stale is None else min(counted, self._stale)
 
     def _page_of(self, place: int) -> int:
         return max(0, (self._pages.total or 0) - 1 - place) // self._size + 1
@@ -154,6 +182,13 @@ class Sweep:
             self.place = min(self.place - 1, (self._pages.total or 0) - 1 - number * self._page_size)
             if is_past(parts, self._read_from):
                 self.place = -1
+
+
+def missing(pages: Pages, known: int) -> int:
+    """How many tasks the platform counts that are not known; below 0: how many are known that it counts no more."""
+    total = pages.total or 0
+    # Of those that it cannot deliver, some may have been known before.
+    return max(0, total - known - pages.skipped) + min(0, total - known)
 
 
 def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float) -> int:

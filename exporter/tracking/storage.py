@@ -73,7 +73,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     """Something else was missed since that sweep began: another one follows it."""
     missing: int = 0
-    """How many tasks the platform counts that the last sweep did not find."""
+    """How many tasks the platform counts that the last sweep did not find; below 0: how many are known that it
+    counts no more."""
     began: dict[str, float] = {}
     """Families that began later than ``since``."""
     bounds: dict[str, tuple[float, ...]] = {}

@@ -22,7 +22,7 @@ from exporter.tracking.reading import Reading
 from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
 from exporter.tracking.rules import Rules
-from exporter.tracking.sparse import Sparse, Sweep
+from exporter.tracking.sparse import CountFell, Sparse, Sweep, missing
 from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
 from exporter.tracking.tallies import families, tasks, without
 from exporter.unpod.errors import UnpodError
@@ -33,6 +33,8 @@ _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
 _PUT_OFF: Final = 20
 """Polls in a row that may end without a part of the sweep that is due, for want of time."""
+_DOUBTED: Final = 3
+"""Polls in a row that fail where the platform counts fewer tasks than before, until that is believed."""
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
 
@@ -78,6 +80,8 @@ class Tracker:
         self._identity: Agent | None = None
         self._put_off = 0
         """Polls in a row that had no time for the sweep that was due."""
+        self._doubted = 0
+        """Polls in a row that failed since the platform counts fewer tasks than before."""
 
     @property
     def last(self) -> Outcome | None:
@@ -183,6 +187,8 @@ class Tracker:
         except UnpodError as error:
             if isinstance(error, TooManyUnreadable):
                 self._suspected = error.places
+            if isinstance(error, CountFell):
+                self._doubted += 1
             outcome = Outcome(seconds=0.0, error=error)
             self._certain = True
         except Exception as error:
@@ -286,7 +292,7 @@ class Tracker:
             swept = await self._read_again(entry, pages, read_from)
         now = self._now()
         self._state = await entry.finish(now, pages, **swept)
-        self._suspected = frozenset()
+        self._suspected, self._doubted = frozenset(), 0
         self._measure(self._state)
         return Outcome(
             seconds=0.0,
@@ -318,7 +324,7 @@ class Tracker:
             self._ratio = reading.ratio
             self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
             self._progressed(self.agent, self.history_ratio)
-        return {"sweep": None, "swept": self._now()}
+        return {"sweep": None, "swept": self._now(), "missing": reading.missing}
 
     async def _read_again(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
         """Reads what can have changed, and a part of all the rest."""
@@ -332,6 +338,8 @@ class Tracker:
             counted=book.reported or 0,
             known=lambda: entry.known,
             task_bytes=book.task_bytes,
+            accepted=book.missing,
+            doubts=self._doubted < _DOUBTED,
         )
         async for part in sparse.slices():
             await entry.take(part, self._now())
@@ -340,8 +348,9 @@ class Tracker:
                 await entry.take(part, self._now())
             return {}
         entry.lose(sparse.lost)
-        missing = max(0, sparse.missing) if read_from is None else 0
-        missed = bool(sparse.lost) or missing > book.missing
+        fell = sparse.missing < min(0, book.missing)
+        reaches_back = (read_from or 0.0) < (book.read_from or 0.0)
+        missed = bool(sparse.lost) or sparse.missing > book.missing or fell or reaches_back
         return await self._sweep(entry, pages, read_from, missed=missed)
 
     async def _sweep(self, entry: Entry, pages: Pages, read_from: float | None, *, missed: bool) -> dict[str, object]:
@@ -370,7 +379,7 @@ class Tracker:
             "swept": begun,
             "hurry": hurry and (again or not done),
             "again": again and not done,
-            "missing": max(0, total - entry.known - pages.skipped) if done or hurry else book.missing,
+            "missing": missing(pages, entry.known) if done or hurry else book.missing,
         }
 
     def _has_time(self) -> bool:

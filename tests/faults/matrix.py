@@ -196,6 +196,13 @@ ROWS: Final = (
         requests=4,
         first=False,
     ),
+    Row(
+        "a `count` below what was counted before",
+        answering("wrong_count", by=-7),
+        "bad_response",
+        numbers="exact; a count that stays lower is believed after three polls, and the history read again once",
+        first=False,
+    ),
     Row("tasks that arrive while pages are read", tasks_arrive),
     # The clock
     Row("the exporter's clock jumps a day forwards", clock_off_by(DAY), first=False),

@@ -13,7 +13,7 @@ from exporter.tracking.report import Gauge
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.tracker import Outcome, Tracker
-from exporter.unpod.errors import ServerError, UnpodError
+from exporter.unpod.errors import BadResponse, ServerError, UnpodError
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES
@@ -183,6 +183,74 @@ async def test_what_is_missed_while_the_history_is_swept_at_once_is_found_by_ano
             await made.poll()
         assert made.tasks("completed") == 10_002
         assert not made.tracker.is_sweeping
+
+
+async def test_a_count_that_falls_changes_nothing_and_costs_nothing() -> None:
+    async with desk(history(2_000, open_at=(3,))) as made:
+        await made.poll()
+        everything = made.shelf.tasks_now
+        made.shelf.tasks_now = everything[:20]
+        assert isinstance((await made.poll()).error, BadResponse)
+        assert made.tasks("completed") == 1_999
+        assert len(made.shelf.asked) == 1
+        made.shelf.tasks_now = everything
+        assert (await made.poll()).error is None
+        assert len(made.shelf.asked) == 1
+
+
+async def test_a_count_that_stays_lower_is_believed_and_new_tasks_are_told_from_those_that_are_gone() -> None:
+    async with desk(history(2_000, open_at=(3,))) as made:
+        await made.poll()
+        del made.shelf.tasks_now[1_000:1_500]
+        failed = [(await made.poll()).reason for _ in range(4)]
+        assert failed == ["bad_response"] * 3 + [None]
+        assert len(made.shelf.asked) <= 20
+        await made.poll()
+        assert len(made.shelf.asked) == 1
+        made.shelf.add("new")
+        made.shelf.add("late", below=700)
+        for _ in range(2):
+            assert (await made.poll()).error is None
+        assert made.tasks("completed") == 2_001
+        await made.poll()
+        assert len(made.shelf.asked) == 1
+
+
+async def test_tasks_that_are_back_after_all_cost_one_sweep() -> None:
+    async with desk(history(2_000, open_at=(3,))) as made:
+        await made.poll()
+        everything = made.shelf.tasks_now
+        made.shelf.tasks_now = everything[:20]
+        for _ in range(4):
+            await made.poll()
+        made.shelf.tasks_now = everything
+        assert (await made.poll()).error is None
+        assert len(made.shelf.asked) <= 2_000 / 200 + 4
+        for _ in range(2):
+            await made.poll()
+        assert len(made.shelf.asked) == 1
+        assert made.tasks("completed") == 1_999
+
+
+async def test_a_quiet_poll_asks_once_however_much_of_the_history_is_left_out() -> None:
+    rules = msgspec.structs.replace(NEVER, history=10.5 * DAY)
+    async with desk(history(2_000), rules) as made:
+        await made.poll()
+        assert made.tracker.tracked == 720
+        for _ in range(2):
+            await made.poll()
+            assert len(made.shelf.asked) == 1
+        made.shelf.add("late", below=600)
+        await made.poll()
+        assert made.tracker.tracked == 721
+
+
+async def test_history_that_is_read_after_all_is_read_at_once() -> None:
+    async with desk(history(2_000), msgspec.structs.replace(NEVER, history=10.5 * DAY)) as made:
+        await made.poll()
+        await made.tracker.obey(NEVER)
+        await made.poll()
+        assert made.tracker.tracked == 2_000
 
 
 async def test_a_sweep_goes_on_after_a_restart() -> None:

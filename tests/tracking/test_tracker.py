@@ -300,6 +300,9 @@ async def test_the_last_call_end_never_goes_back() -> None:
 async def test_tasks_that_vanish_from_the_list_are_not_deleted() -> None:
     async with desk() as made:
         await made.poll(*tasks("pending", "completed"))
+        made.show(tasks("pending")[0])
+        for _ in range(3):
+            assert (await made.tracker.poll()).reason == "bad_response"
         report = await made.poll(tasks("pending")[0])
         assert values(report, "tasks") == {("call", "pending"): 1, ("call", "completed"): 1}
         assert values(report, "tasks_reported") == {(): 1}
