@@ -56,9 +56,12 @@ class Board:
         """
         chunks.check(self._sources, report)
         before = self._entries.get(report.agent)
-        entry = self._entries[report.agent] = _Entry(report, chunks.seen_in(self._sources, report))
-        for form, sheet in self._sheets.items():
+        entry = _Entry(report, chunks.seen_in(self._sources, report))
+        for form in self._sheets:
             entry.texts[form] = self._written(entry, form) if before is None else self._renewed(before, entry, form)
+        # Nothing is taken over until all of it is written.
+        self._entries[report.agent] = entry
+        for form, sheet in self._sheets.items():
             sheet.put(report.agent, entry.texts[form])
         self._totals.put(report)
 

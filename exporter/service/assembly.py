@@ -90,6 +90,7 @@ class Exporter:
             remove=self._remove,
             log=log,
             now=clock.now,
+            elapsed=clock.elapsed,
             sleep=clock.sleep,
         )
         telemetry.schedule(lambda: self.fleet.lag)

@@ -65,7 +65,7 @@ class Fleet:
     """Polls all agents until it is cancelled. Whatever breaks in one agent is told, and ends no other.
 
     ``track`` makes the tracker of an agent, ``listed`` reads the list of agents (raises ``UnpodError``), ``publish``
-    shows a report, ``remove`` shows an agent no more.
+    shows a report, ``remove`` shows an agent no more. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Fleet:
         remove: Callable[[str], None],
         log: Log,
         now: Callable[[], float],
+        elapsed: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
     ) -> None:
@@ -90,12 +91,14 @@ class Fleet:
         self._log = log
         self._fold = Folding(log, now)
         self._now = now
+        self._elapsed = elapsed
         self._sleep = sleep
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._troubles: dict[str, _Trouble] = {}
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._due: dict[str, float] = {}
+        """When each agent that sleeps is polled, in seconds of ``elapsed``: a clock that is set moves no poll."""
         self._stretch = Stretch(plan.requests_per_minute)
         self._told_factor = 1.0
         """What was last said of the factor."""
@@ -104,7 +107,7 @@ class Fleet:
         self._group: asyncio.TaskGroup | None = None
         self._watch: asyncio.Task[None] | None = None
         self._next_look: float | None = None
-        """When the list is read again, in Unix seconds; None: now."""
+        """When the list is read again, in seconds of ``elapsed``; None: now."""
         self._first: set[str] = set()
         """The agents of the start: those that are found later keep nobody waiting."""
         self._looked = plan.choice is None
@@ -133,7 +136,8 @@ class Fleet:
 
     def due(self, handle: str) -> float | None:
         """When an agent is polled next, in Unix seconds; None: it is being polled, or polls have not begun."""
-        return self._due.get(handle)
+        due = self._due.get(handle)
+        return None if due is None else self._now() + (due - self._elapsed())
 
     def interval(self, handle: str) -> float:
         """Seconds between two polls of an agent that does well."""
@@ -155,6 +159,7 @@ class Fleet:
         for handle in again:
             await self._take_up(handle)
         self._settle()
+        self._show_all()
 
     async def run(self) -> None:
         """Polls until it is cancelled."""
@@ -205,11 +210,10 @@ class Fleet:
         # Meanwhile an agent may leave by itself.
         for handle in tuple(self.trackers):
             await self._reschedule(handle, intervals[handle])
-            if handle in self.trackers:
-                with self._going_on("agent not shown", handle):
-                    self.show(handle)
         for handle in self._named.keys() - self.trackers.keys():
             await self._take_up(handle)
+        self._settle()
+        self._show_all()
 
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
@@ -231,9 +235,16 @@ class Fleet:
 
     def show(self, handle: str) -> None:
         """Publishes the numbers of an agent as they are now. Raises what ``publish`` raises."""
-        report = self.trackers[handle].report(self._info(handle))
+        tracker = self.trackers[handle]
+        tracker.interval = self.interval(handle)
+        report = tracker.report(self._info(handle))
         self._publish(report)
         self._shown[handle] = report
+
+    def _show_all(self) -> None:
+        for handle in self.trackers:
+            with self._going_on("agent not shown", handle):
+                self.show(handle)
 
     def _by_handle(self) -> Choice | None:
         choice = self._plan.choice
@@ -251,8 +262,6 @@ class Fleet:
         self._stretch.expects(handle, self._wished(handle))
         if not self._looked or self._plan.choice is None:
             self._first.add(handle)
-        with self._going_on("agent not shown", handle):
-            self.show(handle)
 
     async def _drop(self, handle: str) -> None:
         """Polls and shows an unwanted agent no more; its state stays."""
@@ -302,7 +311,7 @@ class Fleet:
             await self._stop(self._loops.pop(handle, None))
             last = self.trackers[handle].last
             if handle in self._due and last is not None:
-                self._due[handle] = min(self._due[handle], self._now() + self._delay(handle, last))
+                self._due[handle] = min(self._due[handle], self._elapsed() + self._delay(handle, last))
 
     async def _stop(self, *tasks: asyncio.Task[None] | None) -> None:
         """Cancels tasks, and waits until they are gone."""
@@ -313,7 +322,7 @@ class Fleet:
             await asyncio.wait(going)
 
     def _until(self, moment: float | None) -> float:
-        return 0.0 if moment is None else max(0.0, moment - self._now())
+        return 0.0 if moment is None else max(0.0, moment - self._elapsed())
 
     async def _watch_list(self, group: asyncio.TaskGroup, interval: float) -> None:
         if wait := self._until(self._next_look):
@@ -324,7 +333,7 @@ class Fleet:
             self._follow_all(group)
             failures = self._list_failures
             wait = until_next_look(failures, interval, self._chance) if failures else interval
-            self._next_look = self._now() + wait
+            self._next_look = self._elapsed() + wait
             await self._sleep(wait)
 
     async def _look(self) -> None:
@@ -347,14 +356,13 @@ class Fleet:
         fresh = [handle for handle in wanted if handle not in self.trackers]
         for handle in self.trackers.keys() & told.keys():
             self.trackers[handle].identify(told[handle])
-            with self._going_on("agent not shown", handle):
-                self.show(handle)
         for handle in fresh:
             self._fold.tell(self._log.info, "agent discovered", agent=handle)
             await self._take_up(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
         self._settle()
+        self._show_all()
         self.notice = "" if self.trackers else _NOBODY.format(len(told))
 
     async def _follow(self, handle: str, wait: float) -> None:
@@ -369,7 +377,7 @@ class Fleet:
                     await self._let_go(handle)
             if handle not in self.trackers:
                 return
-            self._due[handle] = self._now() + wait
+            self._due[handle] = self._elapsed() + wait
             await self._sleep(wait)
 
     async def _poll(self, handle: str) -> Outcome:

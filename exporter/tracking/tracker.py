@@ -35,6 +35,8 @@ _PUT_OFF: Final = 20
 """Polls in a row that may end without a part of the sweep that is due, for want of time."""
 _DOUBTED: Final = 3
 """Polls in a row that fail where the platform counts fewer tasks than before, until that is believed."""
+_OUTLIVED: Final = 2.5
+"""Intervals that gauges outlive at least: a healthy agent's next poll begins after one and a half of them at most."""
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
 
@@ -55,6 +57,8 @@ class Tracker:
         progressed: Callable[[str, float], None] = lambda agent, ratio: None,
     ) -> None:
         self.agent = agent
+        self.interval = 0.0
+        """Seconds between two of its polls, stretched where requests do not suffice; 0: it is not known yet."""
         self._source = source
         self._storage = storage
         self._rules = rules
@@ -96,7 +100,9 @@ class Tracker:
     @property
     def fresh_until(self) -> float | None:
         """Until when the gauges of what was read last are shown, in Unix seconds; None: nothing was read yet."""
-        return None if self.last_success is None else self.last_success + self._rules.max_staleness
+        if self.last_success is None:
+            return None
+        return self.last_success + max(self._rules.max_staleness, _OUTLIVED * self.interval)
 
     @property
     def last_poll(self) -> float | None:

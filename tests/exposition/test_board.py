@@ -259,6 +259,29 @@ class TestCache:
         assert counting.render(Format.TEXT, 0.0) == first
         assert not written
 
+    def test_what_cannot_be_written_leaves_what_was_shown_and_the_next_publication_is_shown(
+        self, catalog: tuple[Family, ...], make_report: MakeReport
+    ) -> None:
+        broken: list[str] = []
+
+        def write(family: Family, report: Report, seen: chunks.Seen, form: Format) -> bytes:
+            if report.agent in broken:
+                raise ZeroDivisionError
+            return chunks.write(family, report, seen, form)
+
+        board = Board(catalog, write=write)
+        board.publish(make_report("a", {"open_runs": Gauge({(): 1})}))
+        before = board.render(Format.TEXT, 0.0)
+        broken += ["a", "b"]
+        for agent in broken:
+            with pytest.raises(ZeroDivisionError):
+                board.publish(make_report(agent, {"open_runs": Gauge({(): 2})}))
+            assert board.render(Format.TEXT, 0.0) == before
+        broken.clear()
+        for agent in ("a", "b"):
+            board.publish(make_report(agent, {"open_runs": Gauge({(): 3})}))
+        assert lines(board, "unpod_open_runs") == ['unpod_open_runs{agent="a"} 3.0', 'unpod_open_runs{agent="b"} 3.0']
+
     def test_a_publication_of_one_agent_does_not_write_another_anew(
         self, counting: Board, written: Tally[tuple[str, str]], full_report: MakeReport
     ) -> None:

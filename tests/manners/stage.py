@@ -125,6 +125,7 @@ async def stage(profiles: Iterable[Profile], **settings: object) -> AsyncIterato
                 remove=removed,
                 log=made.log,
                 now=made.time,
+                elapsed=made.now,
                 chance=Random(7),
             )
             await made.fleet.resume([])

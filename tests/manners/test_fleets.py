@@ -68,6 +68,7 @@ class Polls:
             remove=lambda handle: None,
             log=self.log,
             now=self._loop.time,
+            elapsed=self._loop.time,
             chance=Random(1),
         )
 

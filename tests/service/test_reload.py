@@ -13,8 +13,14 @@ import msgspec
 import yaml
 
 from exporter.config import Config, load
+from exporter.service.assembly import assembled
+from exporter.service.entrance import Entrance
+from exporter.service.reloading import Reloader, Source
+from exporter.systemd import Notifier
+from exporter.tracking.fleet import Plan
 from tests.service.running import (
     LEGACY,
+    PATIENCE,
     SALES,
     SUPPORT,
     TOKEN,
@@ -29,6 +35,7 @@ from tests.service.running import (
     until,
     written,
 )
+from tests.truth.harness import Notes
 
 GOOD, AT = "unpod_exporter_config_last_reload_successful", "unpod_exporter_config_last_reload_success_timestamp_seconds"
 
@@ -248,3 +255,38 @@ async def test_behind_a_proxy_everything_is_below_its_path(tmp_path: Path) -> No
                 return (await process.get(f"/ops/unpod/api/agents/{SALES.handle}")).status == 200
 
             await until(known)
+
+
+async def test_a_defect_ends_a_reload_in_words_and_neither_the_watch_nor_the_next_reload(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        config = load(written(tmp_path, made.settings(agents=[SALES.handle])), {})
+        log, hangup, good = Notes(), asyncio.Event(), asyncio.Queue[bool]()
+        async with asyncio.timeout(PATIENCE), assembled(config, log) as exporter:
+            entrance = Entrance(None, log, elapsed=lambda: 0.0, told=lambda fine: None)
+            again = msgspec.structs.replace(config, polling=msgspec.structs.replace(config.polling, interval=30.0))
+            reloader = Reloader(
+                exporter, entrance, Source(read=lambda: again), log, Notifier({}, 1), read=good.put_nowait
+            )
+            watching = asyncio.create_task(reloader.watch(hangup, asyncio.sleep))
+            replan = exporter.fleet.replan
+
+            async def broken(plan: Plan) -> None:
+                raise KeyError(TOKEN)
+
+            exporter.fleet.replan = broken  # type: ignore[method-assign]
+            hangup.set()
+            assert await good.get() is False
+            answer = await reloader.reload("asked for over HTTP")
+            assert (answer.ok, await good.get()) == (False, False)
+            assert answer.text.startswith("a defect of the exporter ended the reload")
+            assert "KeyError < test_reload.py:" in answer.text
+            told = log.told("reload ended by a defect")
+            assert [line["why"] for line in told] == ["SIGHUP", "asked for over HTTP"]
+            assert TOKEN not in str(told) + answer.text
+            exporter.fleet.replan = replan  # type: ignore[method-assign]
+            hangup.set()
+            assert await good.get() is True
+            (line,) = log.told("reloaded")
+            assert line["changed"] == "polling.interval", "what the broken one has not brought about"
+            watching.cancel()
+            await asyncio.wait([watching])

@@ -124,6 +124,8 @@ class Crew:
     log: Log = field(default_factory=Log)
     alarm: Alarm = field(default_factory=Alarm)
     time: Time = field(default_factory=Time)
+    clock_set_by: float = 0.0
+    """Seconds by which the wall clock of the fleet has been set."""
     published: list[Report] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     unfit: dict[str, Exception] = field(default_factory=dict)
@@ -149,7 +151,8 @@ class Crew:
             publish=self.publish,
             remove=self.removed.append,
             log=self.log,
-            now=self.time,
+            now=lambda: self.time() + self.clock_set_by,
+            elapsed=self.time,
             sleep=self.alarm.sleep,
             chance=Random(1),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.roster import Choice
 from exporter.tracking.schedule import HEARTBEAT, next_slot
@@ -12,7 +14,7 @@ from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import BadRequest, ConnectionFailed, NotFound, Timeout, Unauthorized
 from exporter.unpod.facts import Agent
 from tests.tracking.crew import EVERYBODY, PRIVATE, crew, named
-from tests.tracking.platform import values
+from tests.tracking.platform import RULES, values
 from tests.tracking.stories import ended, task
 
 # One does not stop the others
@@ -452,6 +454,46 @@ async def test_within_a_pause_nothing_is_polled_and_after_it_everybody_when_they
         assert made.alarm.slept["poll asleep"] == [next_slot("asleep", 60.0, made.time())] * 2
         assert values(made.shown("polling"), "agent_polls") == {(): 2}
         assert values(made.shown("asleep"), "agent_polls") == {(): 1}
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, 86_400.0])
+async def test_a_clock_that_is_set_moves_neither_a_poll_nor_a_look_at_the_list(seconds: float) -> None:
+    async with crew(EVERYBODY, "one") as made, made.running("poll one", "list of agents"):
+        slept = {name: list(made.alarm.slept[name]) for name in ("poll one", "list of agents")}
+        made.clock_set_by = seconds
+        made.alarm.sleepers.clear()
+        async with made.fleet.paused():
+            pass
+        await made.alarm.until_asleep("poll one", "list of agents")
+        assert made.alarm.slept == {name: once * 2 for name, once in slept.items()}
+        assert made.fleet.due("one") == pytest.approx(made.time() + seconds + slept["poll one"][0])
+
+
+# How long numbers are fresh
+
+
+async def test_the_gauges_of_agents_whose_interval_is_stretched_outlive_it() -> None:
+    handles = [f"agent-{number}" for number in range(200)]
+    plan = Plan(choice=Choice(), requests_per_minute=5.0)
+    async with crew(plan, *handles) as made:
+        async with made.running("list of agents", *(f"poll {handle}" for handle in handles)):
+            interval = made.fleet.interval(handles[0])
+            assert interval > 2 * RULES.max_staleness
+            for handle in handles:
+                fresh_until = made.shown(handle).fresh_until
+                assert fresh_until == pytest.approx(made.time() + 2.5 * interval)
+                assert fresh_until > made.fleet.due(handle)
+        fleet = made.starts(plan)
+        await fleet.resume(await made.storage.agents())
+        fresh = {made.shown(handle).fresh_until for handle in handles}
+        assert min(fresh) > made.time() + 2.4 * interval, "after a restart too"
+
+
+async def test_the_gauges_of_an_agent_that_is_polled_often_vanish_after_the_staleness_of_the_settings() -> None:
+    async with crew(named("one"), "one") as made:
+        await made.fleet.resume([])
+        await made.fleet.once()
+        assert made.shown("one").fresh_until == made.time() + RULES.max_staleness
 
 
 async def test_who_fails_is_asked_again_as_soon_as_a_pause_ends_that_may_have_mended_it() -> None:

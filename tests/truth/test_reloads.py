@@ -219,7 +219,7 @@ async def stage(path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Async
             metrics=Metrics(end_codes_limit=1000),
             state=State(path=path),
         )
-        async with assembled(config, Log(), Clock(now=now, sleep=sleep)) as exporter:
+        async with assembled(config, Log(), Clock(now=now, elapsed=now, sleep=sleep)) as exporter:
             polling = asyncio.create_task(exporter.fleet.run())
             made = Stage(exporter, witness, world, config, Random(seed))
             await made.settle()
