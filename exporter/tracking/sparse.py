@@ -28,7 +28,7 @@ from exporter.tracking.reading import is_past
 from exporter.tracking.records import digest
 from exporter.unpod.errors import BadResponse
 
-_SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
+_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Sizes of a page that are considered."""
 _REQUEST: Final = 256 * 1024
 """What a request costs the platform (a scan, a sort), as bytes that one could read instead."""
@@ -53,8 +53,8 @@ class Sparse:
     """One poll of an agent whose history is known.
 
     ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
-    ``known`` tells how many are known now, ``task_bytes`` what one weighs, ``accepted`` how many tasks are ``missing``
-    for all that is known, and ``doubts`` whether they may not be fewer.
+    ``known`` tells how many are known now, ``page_size`` the greatest size of page, ``task_bytes`` what a task weighs,
+    ``accepted`` how many are ``missing`` for all that is known, and ``doubts`` whether they may not be fewer.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Sparse:
         pages: Pages,
         watched: Mapping[int, Watched],
         *,
-        page_size: int,
+        page_size: Callable[[], int],
         counted: int,
         known: Callable[[], int],
         task_bytes: float,
@@ -75,7 +75,9 @@ class Sparse:
         self._unseen = dict(watched)
         self._counted = counted
         self._known = known
-        self._size = _best_size([one.place for one in watched.values()], counted, page_size, task_bytes)
+        self._page_size = page_size
+        self._task_bytes = task_bytes
+        self._size = _best_size([one.place for one in watched.values()], counted, page_size(), task_bytes)
         self._read: set[int] = set()
         self._tied: set[tuple[int, float | None, int]] = set()
         self._stale: int | None = None
@@ -99,6 +101,7 @@ class Sparse:
             yield part
         if not self.is_answered:
             return
+        self._refit()
         near, far = (partial(self._pages_beside, distance) for distance in _BESIDE)
         for wanted in (self._expected_pages, near, self._pages_of_ties, far, self._pages_beyond):
             while left := wanted() - self._read:
@@ -118,6 +121,17 @@ class Sparse:
             yield part
         if self._known() == known:
             self._stale = min(number, self._stale or number)
+
+    def _refit(self) -> None:
+        """Takes greater pages from now on, from the top, where more tasks are new than the first page holds."""
+        if self._newest <= 1:
+            return
+        places, total = [watched.place for watched in self._unseen.values()], self._pages.total or 0
+        size = _best_size(places, total, self._page_size(), self._task_bytes, new=total - self._counted)
+        if size > self._size:
+            self._size = size
+            self._read.clear()
+            self._tied.clear()
 
     def _check(self, parts: list[Slice]) -> None:
         """Whether the answer can be a page of what is known."""
@@ -191,12 +205,12 @@ def missing(pages: Pages, known: int) -> int:
     return max(0, total - known - pages.skipped) + min(0, total - known)
 
 
-def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float) -> int:
-    """The size of page with which the newest page and those of the watched tasks cost the least."""
+def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float, *, new: int = 1) -> int:
+    """The size of page with which the pages of the new tasks and those of the watched ones cost the least."""
     depths = [max(0, counted - 1 - place) for place in places]
 
     def cost(size: int) -> float:
-        pages = {0, *(depth // size for depth in depths)}
+        pages = {*range(-(-new // size)), *(depth // size for depth in depths)}
         return len(pages) * (_REQUEST + min(size, max(counted, 1)) * task_bytes)
 
     return min((size for size in {*_SIZES, page_size} if size <= page_size), key=lambda size: (cost(size), -size))

@@ -16,7 +16,7 @@ import msgspec
 from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
-from exporter.tracking.pages import Pages, Source, TooManyUnreadable, divisible
+from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.reading import Reading
 from exporter.tracking.records import Record
@@ -232,6 +232,7 @@ class Tracker:
             self._state = await self._adopted(loaded)
             if self._complete:
                 self._measure(self._state)
+        self._state = _timely(self._state, self._now())
         return self._state
 
     async def obey(self, rules: Rules) -> None:
@@ -340,7 +341,7 @@ class Tracker:
         sparse = Sparse(
             pages,
             entry.watched,
-            page_size=divisible(self._rules.page_size),
+            page_size=lambda: entry.page_size,
             counted=book.reported or 0,
             known=lambda: entry.known,
             task_bytes=book.task_bytes,
@@ -484,6 +485,14 @@ class Tracker:
         if (success := self.last_success) is not None:
             shown["agent_last_success_timestamp_seconds"] = Gauge({(): success})
         return shown
+
+
+def _timely(state: Loaded, now: float) -> Loaded:
+    """The state without times to come: they were taken from a clock that was ahead, and would hold until it is right
+    again."""
+    book = state.book
+    changes = {name: now for name in ("last_success", "swept") if (getattr(book, name) or 0.0) > now}
+    return msgspec.structs.replace(state, book=msgspec.structs.replace(book, **changes)) if changes else state
 
 
 def _waits_since(record: Record) -> float | None:

@@ -253,6 +253,49 @@ async def test_history_that_is_read_after_all_is_read_at_once() -> None:
         assert made.tracker.tracked == 2_000
 
 
+@pytest.mark.parametrize("weight", [10_000, 500_000, 5_000_000])
+async def test_a_steady_poll_of_heavy_tasks_asks_for_small_pages(weight: int) -> None:
+    async with desk(history(400, open_at=tuple(range(200))), weight=weight) as made:
+        await made.poll()
+        assert (await made.poll()).error is None
+        assert max(size for _, size in made.shelf.asked) * weight <= max(4 * 2**20, weight)
+
+
+async def test_a_burst_of_new_tasks_is_read_in_great_pages() -> None:
+    async with desk(history(2_000, open_at=(3,))) as made:
+        await made.poll()
+        for number in range(5_000):
+            made.shelf.add(f"new{number}")
+        assert (await made.poll()).error is None
+        assert made.tasks("completed") == 6_999
+        assert len(made.shelf.asked) <= 5_000 / 200 + 2
+
+
+async def test_a_clock_that_was_ahead_keeps_no_sweep_from_being_made() -> None:
+    rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
+    async with desk(history(2_000), rules) as made:
+        made.now += 3_650 * DAY
+        await made.poll()
+        made.now -= 3_650 * DAY
+        made.shelf.change("T3", "failed")
+        for _ in range(50):
+            await made.poll(after=DAY / 24)
+        assert made.tasks("failed") == 1
+
+
+async def test_a_clock_that_was_ahead_keeps_no_gauge_fresh() -> None:
+    async with desk(history(20)) as made:
+        made.now += DAY
+        await made.poll()
+        made.now -= DAY
+        made.shelf.down_from = 1
+        await made.poll()
+        until = made.tracker.report({}).fresh_until
+        assert until == made.now + made.rules.max_staleness
+        await made.poll()
+        assert made.tracker.report({}).fresh_until == until
+
+
 async def test_a_sweep_goes_on_after_a_restart() -> None:
     rules = msgspec.structs.replace(RULES, reconcile_interval=DAY)
     async with desk(history(2_000), rules) as made:
