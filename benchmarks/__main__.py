@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import first_reading, fleet, scrape, steady
+from benchmarks import first_reading, fleet, scrape, stalls, steady
 from benchmarks.table import Benchmark
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType(
     {
         "first-reading": first_reading.rows,
         "steady": steady.rows,
+        "stalls": stalls.rows,
         "scrape": scrape.rows,
         "fleet": fleet.rows,
     }

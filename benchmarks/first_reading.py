@@ -14,14 +14,16 @@ _TASKS: Final = 100_000
 _BYTES: Final = 10_000
 """Of a task."""
 _OPEN: Final = 50
+_ROUNDS: Final = 3
+"""Of each the cheapest run is told: what else the machine does only ever adds."""
 
 
 def rows(scale: float) -> Iterator[Row]:
     """Tasks per CPU second, and peak memory."""
     tasks = scaled(_TASKS, scale)
-    with tempfile.TemporaryDirectory() as folder, platform(tasks, _BYTES, _OPEN) as url:
-        ours = in_process("poll", url, Path(folder) / "state.db", 1)[0]
-        obvious = in_process("obvious", url)
+    with platform(tasks, _BYTES, _OPEN) as url:
+        rounds = [(_ours(url), in_process("obvious", url)) for _ in range(_ROUNDS)]
+    ours, obvious = (min(found, key=lambda one: one["cpu"]) for found in zip(*rounds, strict=True))
     name = f"first reading of {tasks:,} tasks of {_BYTES / 1000:.0f} KB"
     yield Row(
         f"{name}: tasks per CPU second, ours / obvious",
@@ -35,3 +37,9 @@ def rows(scale: float) -> Iterator[Row]:
         f"{ours['peak'] / obvious['peak']:.3f}",
         "at most 0.1",
     )
+
+
+def _ours(url: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        found: dict[str, float] = in_process("poll", url, Path(folder) / "state.db", 1)[0]
+        return found

@@ -22,6 +22,10 @@ _PAGE_BYTES: Final = 3 * 2**20
 _FIRST_PAGE: Final = 20
 _SKEW: Final = 60.0
 """Seconds by which the clocks of the platform and of the exporter may differ."""
+_COMMITTED_AT_ONCE: Final = 2_000
+"""Records that are committed together at most."""
+_UNDONE: Final = 0.1
+"""The part of what has been read that a kill may undo."""
 _AT_ONCE: Final = 50
 """Tasks that are looked at before others get their turn: less than a millisecond or two."""
 
@@ -49,6 +53,17 @@ class Entry:
     def known(self) -> int:
         """How many tasks are known, those that have been taken included."""
         return self._state.tracked + len(self._fresh)
+
+    @property
+    def changed(self) -> int:
+        """How many tasks wait to be committed."""
+        return len(self._records)
+
+    @property
+    def is_worth_committing(self) -> bool:
+        """Whether a part of a long reading is. Page by page it would cost twice as much, but what a kill may undo stays
+        a small part of what has been read."""
+        return self.changed >= min(_COMMITTED_AT_ONCE, self.known * _UNDONE)
 
     async def limit(self, read_from: float | None) -> None:
         """Takes the tasks that have left the history that is read out of the gauges, or those that are back in."""

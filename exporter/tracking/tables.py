@@ -118,7 +118,8 @@ def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:
     )
     database.executemany(
         "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
-        [(agent, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
+        # In their order in the table, so that what lies together is written together.
+        [(agent, key, record.created, record.watched, pack(record)) for key, record in sorted(commit.records.items())],
     )
     return int(agent)
 

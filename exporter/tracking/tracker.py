@@ -1,7 +1,7 @@
 """One agent: polls it, keeps what is known and counted of it, and reports its numbers.
 
 What a poll finds is committed in one transaction at its end and published only then, as a whole. The first reading of
-a history is committed page by page, so that it is never held in memory, but published like any other: at its end.
+a history is committed every few pages, so that it is never held in memory, but published like any other: at its end.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _PUT_OFF: Final = 20
 """Polls in a row that may end without a part of the sweep that is due, for want of time."""
 _DOUBTED: Final = 3
 """Polls in a row that fail where the platform counts fewer tasks than before, until that is believed."""
+_LONGEST_UNCOMMITTED: Final = 10.0
+"""Seconds of a first reading that a kill may undo."""
 _OUTLIVED: Final = 2.5
 """Intervals that gauges outlive at least: a healthy agent's next poll begins after one and a half of them at most."""
 _NEARLY: Final = 0.999
@@ -315,12 +317,9 @@ class Tracker:
         book = self._book
         resume = None if book.sweep is None or book.reported is None else (book.sweep, book.reported)
         reading = self._reading(entry, pages, read_from, resume=resume, unaccounted=book.unaccounted if resume else 0)
-        deepest = book.sweep
-        async for part in reading.slices():
-            await entry.take(part, self._now())
-            last = part.place(len(part.page.tasks) - 1)
-            deepest = last if deepest is None or last is None else min(deepest, last)
-            del part  # and so its page, before the next one is waited for
+        deepest, committed = book.sweep, self._elapsed()
+
+        async def commit() -> None:
             self._state = await entry.commit(
                 complete=False,
                 sweep=deepest,
@@ -328,9 +327,24 @@ class Tracker:
                 unreadable=tuple(sorted(pages.unreadable)),
                 unaccounted=reading.unaccounted,
             )
-            self._ratio = reading.ratio
-            self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
-            self._progressed(self.agent, self.history_ratio)
+
+        try:
+            async for part in reading.slices():
+                await entry.take(part, self._now())
+                last = part.place(len(part.page.tasks) - 1)
+                deepest = last if deepest is None or last is None else min(deepest, last)
+                del part  # and so its page, before the next one is waited for
+                if entry.is_worth_committing or self._elapsed() - committed >= _LONGEST_UNCOMMITTED:
+                    await commit()
+                    committed = self._elapsed()
+                self._ratio = reading.ratio
+                self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
+                self._progressed(self.agent, self.history_ratio)
+        except UnpodError:
+            # What was read is not read again.
+            if entry.changed:
+                await commit()
+            raise
         return {"sweep": None, "swept": self._now(), "missing": reading.missing}
 
     async def _read_again(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:

@@ -27,8 +27,9 @@ _UNTOLD: Final = MappingProxyType(
 _attempts: Final = partial(whole, most=MOST_ATTEMPTS)
 
 
-def task(raw: object) -> Task | None:
+def task(entry: object) -> Task | None:
     """The facts of one entry of ``data``; None where it has no identity (``task_id``, else ``_id``)."""
+    raw = wire.task(entry)
     if not isinstance(raw, wire.Task):
         return None
     odd: Odd = set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from exporter.unpod import wire
@@ -14,6 +16,13 @@ from exporter.unpod.vocabulary import ROLE_WORDS, ROLES
 _LINE: Final = re.compile(rf"\s*({'|'.join(ROLE_WORDS)})\s*:(.*)", re.IGNORECASE)
 """A line that begins a message. Any other line goes on with the message before it: a colon alone is no role."""
 
+_TURNS: Final[Mapping[type, str]] = MappingProxyType(
+    {
+        kind: kind.role()
+        for kind in (wire.UserTurn, wire.CustomerTurn, wire.AssistantTurn, wire.AgentTurn, wire.SystemTurn)
+    }
+)
+"""The role of each usual kind of message."""
 _NO_ROLE: Final = "?"
 """Stands for a role that is no word at all."""
 
@@ -24,21 +33,24 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
     Understood are a list of messages with a role, and text with lines ``Role: words``.
     """
     messages = _messages(raw, odd)
-    try:
-        told = Counter([message.role for message in messages])
-    except (AttributeError, TypeError):
-        # An item is no message, or a role no word: too seldom to be looked for in every message.
-        messages = [message for item in messages for message in _item(item, odd)]
-        told = Counter([message.role for message in messages])
+    kinds = Counter(map(type, messages))
+    if kinds.keys() <= _TURNS.keys():
+        told: dict[Any, int] = {_TURNS[kind]: number for kind, number in kinds.items()}
+        users: Iterable[Any] = (message for message in messages if isinstance(message, wire.UserTurn))
+    else:
+        plain = [message for item in messages for message in _item(item, odd)]
+        told = Counter([message.role for message in plain])
+        users = (message for message in plain if _side(message.role, set()) == "user")
     if not told:
         return None, None
-    sides = {role: label(role, ROLE_WORDS, "transcript", odd, missing="other") for role in told}
     counts = dict.fromkeys(ROLES, 0)
     for role, number in told.items():
-        counts[sides[role]] += number
-    users = [role for role, side in sides.items() if side == "user"]
-    silent = not any(_has_words(message) for message in messages if message.role in users)
-    return Messages(**counts), silent
+        counts[_side(role, odd)] += number
+    return Messages(**counts), not any(map(_has_words, users))
+
+
+def _side(role: str | None, odd: Odd) -> str:
+    return label(role, ROLE_WORDS, "transcript", odd, missing="other")
 
 
 def _messages(raw: object, odd: Odd) -> list[Any]:
@@ -65,7 +77,7 @@ def _item(item: Any, odd: Odd) -> list[wire.Message]:
     return []
 
 
-def _has_words(message: wire.Message) -> bool:
+def _has_words(message: wire.Message | wire.UserTurn) -> bool:
     said = wire.says(message.content)
     if said is None:
         said = wire.says(message.message)

@@ -1,12 +1,13 @@
 """What arrives: tolerant structs with only the fields that are needed, and how a body becomes them.
 
 Every field takes every JSON value, so that one odd value never fails a page. A body that the fast decoder refuses as a
-whole (a raw control character, NaN, a lone surrogate, bad UTF-8, absurd nesting somewhere in a transcript) is decoded
-again tolerantly, entry by entry.
+whole (a raw control character, NaN, a lone surrogate, absurd nesting somewhere in a transcript) is decoded again
+tolerantly, entry by entry.
 
-Most of a body are the words of transcripts, which nobody needs: they are left in it as they are written. No struct can
-be part of a cycle, so none is shown to the garbage collector, which would else look through every page while it is
-decoded.
+**What costs nothing.** Most of a body are the words of transcripts, which nobody needs: they are left in it as they are
+written. The tasks of a page are left in it as well, until ``task`` is asked for each: so a page never stands in memory
+as objects, and others get their turn between its tasks. No struct can be part of a cycle, so none is shown to the
+garbage collector, which would else look through every page.
 """
 
 from __future__ import annotations
@@ -34,6 +35,39 @@ class Message(msgspec.Struct, gc=False):
     content: msgspec.Raw = NOTHING
     message: msgspec.Raw = NOTHING
     text: msgspec.Raw = NOTHING
+
+
+class Turn(msgspec.Struct, tag_field="role", gc=False):
+    """One message of a transcript, by one of the usual roles: its class tells which, for nearly nothing."""
+
+    @classmethod
+    def role(cls) -> str:
+        """The role, as it is written."""
+        return str(cls.__struct_config__.tag)
+
+
+class UserTurn(Turn, tag="user", gc=False):
+    """Its words stand in the first of the fields that is there, as in ``Message``."""
+
+    content: msgspec.Raw = NOTHING
+    message: msgspec.Raw = NOTHING
+    text: msgspec.Raw = NOTHING
+
+
+class CustomerTurn(UserTurn, tag="customer", gc=False):
+    pass
+
+
+class AssistantTurn(Turn, tag="assistant", gc=False):
+    pass
+
+
+class AgentTurn(Turn, tag="agent", gc=False):
+    pass
+
+
+class SystemTurn(Turn, tag="system", gc=False):
+    pass
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -113,6 +147,16 @@ class Task(msgspec.Struct, gc=False):
     output: Output | Loose = None
 
 
+class _UsualOutput(Output, gc=False):
+    transcript: list[UserTurn | CustomerTurn | AssistantTurn | AgentTurn | SystemTurn] | str | None = None  # type: ignore[assignment]
+
+
+class _UsualTask(Task, gc=False):
+    """A task in whose transcript nothing is unusual."""
+
+    output: _UsualOutput | None = None
+
+
 class Agent(msgspec.Struct, gc=False):
     handle: Any = None
     name: Any = None
@@ -122,7 +166,8 @@ class Agent(msgspec.Struct, gc=False):
 class TaskList(msgspec.Struct, gc=False):
     count: Any = None
     status_code: Any = None
-    data: list[Task | Loose] | dict[str, Any] | str | int | float | bool | None = None
+    data: list[msgspec.Raw] | dict[str, Any] | str | int | float | bool | None = None
+    """Each task as it is written; already read where the body was decoded tolerantly."""
 
 
 class AgentList(msgspec.Struct, gc=False):
@@ -131,6 +176,8 @@ class AgentList(msgspec.Struct, gc=False):
     data: list[Agent | Loose] | dict[str, Any] | str | int | float | bool | None = None
 
 
+_USUAL_TASK: Final = msgspec.json.Decoder(_UsualTask)
+_TASK: Final = msgspec.json.Decoder(Task | Loose)
 _TASKS: Final = msgspec.json.Decoder(TaskList)
 _AGENTS: Final = msgspec.json.Decoder(AgentList)
 _POST_CALL: Final = msgspec.json.Decoder(PostCall)
@@ -143,6 +190,21 @@ E = TypeVar("E", TaskList, AgentList)
 def tasks(body: bytes | bytearray) -> TaskList | None:
     """The envelope of a page of tasks; None where the body is no complete JSON object."""
     return _envelope(body, _TASKS, Task)
+
+
+def task(written: Any) -> Any:
+    """An entry of ``TaskList.data`` as a ``Task``; as it is where it is none, None where that is impossible."""
+    if not isinstance(written, msgspec.Raw):
+        return written
+    try:
+        return _USUAL_TASK.decode(written)
+    except _REFUSALS:
+        pass
+    try:
+        return _TASK.decode(written)
+    except _REFUSALS:
+        members = lenient.document(b'{"data":[%b]}' % written, lambda value: _entry(value, Task))
+    return members["data"][0] if members else None
 
 
 def agents(body: bytes | bytearray) -> AgentList | None:
@@ -180,7 +242,9 @@ def _envelope(body: bytes | bytearray, decoder: msgspec.json.Decoder[E], entry: 
         return decoder.decode(body)
     except _REFUSALS:
         members = lenient.document(body, lambda value: _entry(value, entry))
-    return None if members is None else msgspec.convert(members, decoder.type)
+    if members is None:
+        return None
+    return decoder.type(**{field: members.get(field) for field in decoder.type.__struct_fields__})
 
 
 def _entry(value: Any, entry: type[msgspec.Struct]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from exporter.unpod import reading
+from exporter.unpod import reading, wire
 from exporter.unpod.answers import AgentList
 from exporter.unpod.client import Client
 from exporter.unpod.errors import (
@@ -223,7 +223,7 @@ async def test_a_defect_in_reading_one_task_costs_that_task_alone(
     client: Client, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defective(raw: Any) -> Task | None:
-        if raw.task_id == "T1":
+        if wire.task(raw).task_id == "T1":
             raise ZeroDivisionError
         return sound(raw)
 

@@ -114,7 +114,7 @@ def test_text_and_list_tell_the_same(messages: list[tuple[str, str]]) -> None:
 def test_words_that_are_no_text_are_words(words: bytes) -> None:
     page = wire.tasks(b'{"data":[{"output":{"transcript":[{"role":"user","content":%b}]}}]}' % words)
     assert page is not None
-    assert transcript(page.data[0].output.transcript, set()) == (Messages(user=1), False)
+    assert transcript(wire.task(page.data[0]).output.transcript, set()) == (Messages(user=1), False)
 
 
 @pytest.mark.parametrize("words", [b"0", b"{}", b"[]", b"false", b'"\\u00a0\\n"'])
@@ -122,4 +122,4 @@ def test_words_that_are_no_text_are_words(words: bytes) -> None:
 def test_words_that_say_nothing_are_none(words: bytes, poison: bytes) -> None:
     page = wire.tasks(b'{"data":[{"x":%b,"output":{"transcript":[{"role":"user","content":%b}]}}]}' % (poison, words))
     assert page is not None
-    assert transcript(page.data[0].output.transcript, set()) == (Messages(user=1), True)
+    assert transcript(wire.task(page.data[0]).output.transcript, set()) == (Messages(user=1), True)
