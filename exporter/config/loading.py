@@ -131,8 +131,8 @@ def _check_staleness(document: Document, values: Values) -> None:
         staleness = format_duration(polling.max_staleness)
         document.wrong(
             path,
-            f"{format_duration(interval)} is longer than polling.max_staleness, {staleness}: gauges would vanish "
-            "between two polls; raise max_staleness to two or three intervals",
+            f"{format_duration(interval)} is longer than polling.max_staleness, {staleness}; raise "
+            "max_staleness to two or three intervals",
         )
 
 
