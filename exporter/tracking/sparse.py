@@ -28,7 +28,7 @@ from exporter.tracking.reading import is_past
 from exporter.tracking.records import digest
 from exporter.unpod.errors import BadResponse
 
-_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
 """Sizes of a page that are considered."""
 _REQUEST: Final = 256 * 1024
 """What a request costs the platform (a scan, a sort), as bytes that one could read instead."""

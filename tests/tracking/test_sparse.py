@@ -253,6 +253,15 @@ async def test_history_that_is_read_after_all_is_read_at_once() -> None:
         assert made.tracker.tracked == 2_000
 
 
+async def test_a_quiet_poll_leaves_room_for_some_new_tasks() -> None:
+    async with desk(history(1_000)) as made:
+        await made.poll()
+        for number in range(10):
+            made.shelf.add(f"new{number}")
+        await made.poll()
+        assert made.shelf.asked == [(1, 10)]
+
+
 @pytest.mark.parametrize("weight", [10_000, 500_000, 5_000_000])
 async def test_a_steady_poll_of_heavy_tasks_asks_for_small_pages(weight: int) -> None:
     async with desk(history(400, open_at=tuple(range(200))), weight=weight) as made:
