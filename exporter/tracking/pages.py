@@ -2,7 +2,8 @@
 
 A document that the server cannot write fails every page that holds it, for ever. Such a page is read in aligned parts
 (page k of size P is pages (k-1)f+1 .. kf of size P/f) down to the single task, which is skipped. That the server is not
-simply down is told by a page past the end: it holds no document and always works. Places of such tasks are remembered,
+simply down is told by a page past the end, which holds no document and always works; that it delivers tasks at all, by
+some far from there. Places of such tasks are remembered,
 so that a page with one of them is asked for in parts at once.
 """
 
@@ -21,6 +22,8 @@ _POISONED: Final = 500
 """The status of a page with a document that cannot be written; 502 to 504 come from a proxy."""
 _FAILURES: Final = 50
 """How many pages and parts of pages may be such in one poll: looking for more would be a burden to the platform."""
+_FRUITLESS: Final = 6
+"""How many of them there may be before any task was delivered, until it is looked elsewhere whether any can be."""
 _FACTORS: Final = (2, 3, 5)
 _STUMBLES: Final = 2
 """How often a page is asked for again after a failure that passes."""
@@ -92,6 +95,8 @@ class Pages:
         """The API's own ``count``, as last told."""
         self._uncounted = 0
         self._answered = False
+        self._delivered = False
+        """Whether any task was."""
         self.requests = 0
         """How many have been made, well or badly."""
 
@@ -119,6 +124,8 @@ class Pages:
             self._failures += 1
             if self._failures > _FAILURES:
                 raise TooManyUnreadable(self.unreadable) from error
+            if self._failures == _FRUITLESS and not self._delivered:
+                await self._look_elsewhere()
             if whole or size == 1:
                 await self._request(_FAR, 1)
             if size == 1 and not confirmed:
@@ -137,6 +144,23 @@ class Pages:
             if self.total is None or (part - 1) * (size // factor) < self.total:
                 parts += await self._read(part, size // factor, whole=False)
         return parts
+
+    async def _look_elsewhere(self) -> None:
+        """Raises ``ServerError`` where tasks far from those that fail are not delivered either: then it is not they."""
+        if self.total is None or self.total <= _FAILURES:
+            return
+        for number in (self.total // 2, self.total):
+            try:
+                await self._request(number, 1)
+            except ServerError as error:
+                if error.status != _POISONED:
+                    raise
+            else:
+                return
+        raise ServerError(
+            "every page with tasks answers HTTP 500, wherever it lies, although the empty one past the end works",
+            status=_POISONED,
+        )
 
     def _skip(self, number: int) -> None:
         if self.total is None:
@@ -158,6 +182,7 @@ class Pages:
             if page.whole or page.total is None or page.received <= max(0, page.total - (number - 1) * size):
                 self.total = page.total
                 self._answered = True
+                self._delivered = self._delivered or page.received > 0
                 return page
         raise BadResponse(
             f"page {number} of {size} tasks holds {page.received}, but the platform counts {page.total} in all"

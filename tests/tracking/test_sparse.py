@@ -33,6 +33,8 @@ class Shelf:
     asked: list[tuple[int, int]] = field(default_factory=list)
     down_from: int | None = None
     is_busy: bool = False
+    is_barren: bool = False
+    """Pages with tasks answer 500; the empty one past the end works."""
     urgencies: list[Urgency] = field(default_factory=list)
 
     def has_time(self) -> bool:
@@ -44,7 +46,7 @@ class Shelf:
         if self.down_from is not None and len(self.asked) >= self.down_from:
             raise UnpodError("down")
         shown = tuple(self.tasks_now[(page - 1) * page_size : page * page_size])
-        if self.poison.intersection(task.id for task in shown):
+        if (shown and self.is_barren) or self.poison.intersection(task.id for task in shown):
             raise ServerError("HTTP 500", status=500)
         return Page(tasks=shown, total=len(self.tasks_now), received=len(shown), bytes=self.weight * len(shown))
 
@@ -337,6 +339,28 @@ async def test_a_poisoned_page_is_not_asked_for_as_a_whole_again() -> None:
         assert made.tracker.report({}).families["tasks_unreadable"] == Gauge({(): 1})
         failing = [(page, size) for page, size in made.shelf.asked if (page - 1) * size <= 9 < page * size]
         assert not failing
+
+
+async def test_a_platform_that_delivers_no_task_is_not_taken_for_one_with_many_unreadable_ones() -> None:
+    async with desk(history(5_000, open_at=(0, 5, 300))) as made:
+        await made.poll()
+        made.shelf.is_barren = True
+        for _ in range(3):
+            assert (await made.poll()).reason == "server_error"
+            assert len(made.shelf.asked) <= 12
+        made.shelf.is_barren = False
+        made.shelf.change("T4999", "completed")
+        assert (await made.poll()).error is None
+        assert made.tracker.unreadable == 0
+        assert made.tasks("pending") == 2
+
+
+async def test_many_unreadable_tasks_at_the_top_are_walked_around() -> None:
+    async with desk(history(1_000)) as made:
+        await made.poll()
+        made.shelf.poison = {f"T{number}" for number in range(990, 1_000)}
+        assert (await made.poll()).error is None
+        assert made.tracker.unreadable == 10
 
 
 async def test_a_cured_task_is_found_by_the_next_sweep() -> None:
