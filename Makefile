@@ -16,7 +16,7 @@ UPGRADE ?=
 
 # Each with the Debian package that brings it.
 TOOLS := curl:curl prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager kubectl:kubernetes-client \
-	systemd-analyze:systemd systemd-socket-activate:systemd chromium:chromium npm:npm
+	systemd-analyze:systemd systemd-socket-activate:systemd chromium:chromium npm:npm pg_ctlcluster:postgresql
 AXE := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
@@ -91,7 +91,7 @@ docs: $(STAMP) ## docs/metrics.md, docs/faults.md and docs/alerts.md from the ca
 
 lock: $(STAMP) ## requirements.lock: the versions and hashes of what the container image holds
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--output-file requirements.lock $(UPGRADE) pyproject.toml
+		--output-file requirements.lock --extra postgresql $(UPGRADE) pyproject.toml
 
 audit: $(STAMP) ## known vulnerabilities of what is in requirements.lock; asks a service on the network
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip

@@ -23,7 +23,7 @@ def of_config(config: Config) -> str:
         f"{config.source}: good\n"
         f"  platform  {config.api.base_url}\n"
         f"  agents    {named}{found}\n"
-        f"  state     {config.state.path or 'memory'}"
+        f"  state     {config.state.words}"
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import postgres
 from tests.prometheus.stage import Stage, in_background
 
 
@@ -20,3 +21,16 @@ def stage(tmp_path_factory: pytest.TempPathFactory, rule_files: list[Path]) -> I
     so that one process sets it up for all of them."""
     with in_background(tmp_path_factory.mktemp("stage"), rules=rule_files) as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server, which all tests of a process share: nobody stops it or changes its settings."""
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: postgres.Server) -> str:
+    """The URL of a PostgreSQL database of the test's own."""
+    return postgres_server.database()

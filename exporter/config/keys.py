@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from exporter.config import readers
+from exporter.config import postgresql, readers
 from exporter.config.document import Given, Place, Scalar, Wrong, show
 from exporter.config.model import AgentConfig
 
@@ -184,7 +184,11 @@ METRICS: Final[Section] = {
     "end_codes_limit": one(readers.at_least(0)),
     "numbers_limit": one(readers.at_least(0)),
 }
-STATE: Final[Section] = {"path": one(readers.state_path)}
+STATE: Final[Section] = {
+    "path": one(readers.state_path),
+    "url": one(postgresql.url, secret=True),
+    "password_file": file,
+}
 ROOT: Final[Section] = {
     "api": read_api,
     "polling": section(POLLING),

@@ -9,9 +9,8 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from exporter.config import readers
 from exporter.config.document import Document, Place, compose, syntax_problem
-from exporter.config.keys import API, ROOT, SECTIONS, read_agents, read_section
+from exporter.config.keys import API, ROOT, SECTIONS, STATE, read_agents, read_section
 from exporter.config.model import AgentConfig, Api, Config, Discovery, Metrics, Polling, State
 from exporter.config.quantities import format_duration
 
@@ -38,16 +37,17 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, state_path: str | None = None) -> Config:
+def load(
+    path: Path | None, environ: Mapping[str, str], *, state_path: str | None = None, state_url: str | None = None
+) -> Config:
     """The settings of the file at `path`, or those of the environment alone where `path` is None.
 
-    `state_path` (a path, or ``memory``) comes before ``state.path`` of the file. Raises ConfigError, and nothing else.
+    `state_path` (a path, or ``memory``) and `state_url` come before what the file says of the state. Raises
+    ConfigError, and nothing else.
     """
     document = Document(None) if path is None else Document(environ, path.parent, sections=SECTIONS)
     values = _read_environment(document, environ) if path is None else _read_file(document, path)
-    if state_path is not None:
-        flag = Place(document, yaml.ScalarNode(_TEXT, state_path), "--state.path")
-        values["state"] = {"path": flag.read(readers.state_path)}
+    _put_state(document, values, state_path, state_url)
     if path is None:
         _check_environment(document, values)
     elif document.sound(""):
@@ -94,6 +94,21 @@ def _read_environment(document: Document, environ: Mapping[str, str]) -> Values:
     return values
 
 
+def _put_state(document: Document, values: Values, path: str | None, url: str | None) -> None:
+    """Puts what the flags say of the state in place of what the file does."""
+    given = {key: value for key, value in (("path", path), ("url", url)) if value is not None}
+    if not given:
+        return
+    held = {key: value for key, value in values.get("state", {}).items() if key not in ("path", "url")}
+    for key, value in given.items():
+        flag = Place(document, yaml.ScalarNode(_TEXT, value), f"--state.{key}")
+        if (read := STATE[key](flag)) is not msgspec.UNSET:
+            held[key] = read
+    if len(given) > 1:
+        document.wrong("--state.url", "is given, and so is --state.path; keep one of the two")
+    values["state"] = held
+
+
 def _check_environment(document: Document, values: Values) -> None:
     tokens = _tokens(values)
     if len(tokens) > 1:
@@ -117,8 +132,17 @@ def _check_file(document: Document, values: Values) -> None:
         )
     if not values.get("agents") and not _discovers(values) and document.sound("agents"):
         document.wrong("agents", "names no agent, and discovery is off; name an agent, or set discovery.enabled: true")
+    _check_state(document, values)
     if document.sound("polling") and document.sound("agents"):
         _check_staleness(document, values)
+
+
+def _check_state(document: Document, values: Values) -> None:
+    state = values.get("state", {})
+    if "url" in state and "path" in state:
+        document.wrong("state.url", "is given, and so is state.path; keep one of the two")
+    elif "password_file" in state and "url" not in state and document.sound("state.url"):
+        document.wrong("state.password_file", "is given without state.url, which it belongs to")
 
 
 def _check_staleness(document: Document, values: Values) -> None:
@@ -149,7 +173,7 @@ def _discovers(values: Values) -> bool:
 def _build(values: Values, source: str) -> Config:
     state = State(**values.get("state", {}))
     polling = values.get("polling", {})
-    if state.path is None:
+    if state.path is None and state.url is None:
         # A memory forgets what it has counted: to count the past again at each start would be wrong.
         polling = {"backfill": 0.0, **polling}
     agents: tuple[AgentConfig, ...] = values.get("agents", ())

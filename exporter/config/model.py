@@ -92,8 +92,18 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
+    """In a file, or in a PostgreSQL database."""
+
     path: Path | None = Path("unpod-exporter.db")
-    """None: in memory alone."""
+    """None: in memory alone. Without meaning where there is a `url`."""
+    url: str | None = None
+    """``postgresql://user@host/database``, without a password."""
+    password_file: Path | None = None
+
+    @property
+    def words(self) -> str:
+        """Where it is."""
+        return self.url or str(self.path or "memory")
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from exporter.config.keys import AGENT, ROOT, SECTIONS, TLS
-from exporter.config.model import ALL, AgentConfig, Config, Secret
+from exporter.config.model import ALL, AgentConfig, Config, Secret, State
 from exporter.config.quantities import format_duration, format_size
 
 
@@ -51,6 +51,8 @@ def _value(name: str, key: str, held: msgspec.Struct) -> Any:
         return {inner: _plain(inner, getattr(held, inner)) for inner in TLS}
     words = _WORDS.get((name, key), {})
     value = getattr(held, key)
+    if isinstance(held, State) and key == "path" and held.url is not None:
+        return None
     return words[value] if value in words else _plain(key, value)
 
 

@@ -29,11 +29,11 @@ from exporter.tracking.overlay import Overlay
 from exporter.tracking.report import Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import Storage, StorageError
+from exporter.tracking.storage import State, Storage, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
-from exporter.web.pages import State
+from exporter.web import pages
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Exporter:
         config: Config,
         log: Log,
         client: Client,
-        state: SqliteStorage,
+        state: State,
         storage: Storage,
         telemetry: Telemetry,
         clock: Clock,
@@ -101,8 +101,10 @@ class Exporter:
             now=clock.now,
             fleet=self.fleet,
             usage=client.usage,
-            state=lambda: State(
-                path=str(config.state.path) if config.state.path else None, size=state.size(), created=state.created
+            state=lambda: pages.State(
+                path=None if config.state.words == "memory" else config.state.words,
+                size=state.size(),
+                created=state.created,
             ),
         )
 
@@ -167,7 +169,7 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     def told(what: SetAside) -> None:
         log.error("damaged state set aside", **parts.set_aside_in_words(what, config))
 
-    state = await SqliteStorage.open(config.state.path, clock=clock.now, committed=telemetry.committed, told=told)
+    state = await opened(config, clock, committed=telemetry.committed, told=told)
     storage = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
     try:
         telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=storage.uncommitted)
@@ -179,6 +181,25 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
             yield exporter
     finally:
         await storage.close()
+
+
+async def opened(
+    config: Config, clock: Clock, *, committed: Callable[[float], None], told: Callable[[SetAside], None]
+) -> State:
+    """The state that the settings name. Raises ``StorageError`` where it cannot be used."""
+    if config.state.url is None:
+        return await SqliteStorage.open(config.state.path, clock=clock.now, committed=committed, told=told)
+    # Here, since only who uses it needs to have it, or to wait for its import.
+    try:
+        from exporter.tracking import postgres
+    except ImportError as error:
+        raise StorageError(f"state.url needs psycopg ({error}): pip install 'unpod-exporter[postgresql]'") from error
+    return await postgres.PostgresStorage.open(
+        postgres.Target(url=config.state.url, password_file=config.state.password_file),
+        clock=clock.now,
+        committed=committed,
+        elapsed=clock.elapsed,
+    )
 
 
 @asynccontextmanager

@@ -106,7 +106,7 @@ def plan(config: Config) -> Plan:
 
 def state_in_words(config: Config) -> str:
     """Where the state is."""
-    return str(config.state.path or "memory")
+    return config.state.words
 
 
 def backfill_in_words(config: Config) -> str:

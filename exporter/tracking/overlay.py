@@ -16,7 +16,7 @@ from typing import Final
 
 from exporter.tracking.log import Log
 from exporter.tracking.records import Record
-from exporter.tracking.storage import Commit, Loaded, StateSetAside, StateUnwritable, Storage, StorageError
+from exporter.tracking.storage import Commit, Loaded, StateSetAside, StateTaken, StateUnwritable, Storage, StorageError
 
 _MOST: Final = 20_000
 """How many tasks are kept."""
@@ -91,8 +91,8 @@ class Overlay:
             await self._storage.commit(agent, whole)
         except StateUnwritable as error:
             self._keep(agent, whole, error)
-        except StateSetAside:
-            # Whoever commits knows all of it, and brings it into the new state.
+        except (StateSetAside, StateTaken):
+            # Whoever commits knows all of it, and brings it into the new state; or has nothing more to say of it.
             self._kept.pop(agent, None)
             raise
         except BaseException:
@@ -111,7 +111,7 @@ class Overlay:
         """What the storage has of the tasks that are kept here."""
         try:
             return await self._storage.records(agent, self._records(agent).keys()) if agent in self._kept else {}
-        except StateSetAside:
+        except (StateSetAside, StateTaken):
             del self._kept[agent]
             return {}
 
@@ -140,7 +140,7 @@ class Overlay:
             except StateUnwritable:
                 self._failed()
                 return
-            except StateSetAside:
+            except (StateSetAside, StateTaken):
                 del self._kept[agent]
             except StorageError:
                 # Its next poll will be told.

@@ -31,8 +31,13 @@ class StateDamaged(StorageError):
 
 
 class StateSetAside(StorageError):
-    """The state was damaged, and a new one has taken its place. It holds what could be carried over; an agent has to be
-    loaded anew, and may then commit what it knows better."""
+    """The state was damaged, and a new one has taken its place; or the database has gone back to an earlier state. It
+    holds what could be carried over; an agent has to be loaded anew, and may then commit what it knows better."""
+
+
+class StateTaken(StorageError):
+    """Another exporter has written the agent, or may do so. What is known of it here counts no more: it has to be
+    loaded anew."""
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,3 +133,17 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the state."""
+
+
+class State(Storage, Protocol):
+    """What the state is kept in for good."""
+
+    @property
+    def created(self) -> float:
+        """When this state began, in Unix seconds: later than expected means that an older one was lost."""
+
+    def size(self) -> int:
+        """Bytes of the state on disk; 0 in memory."""
+
+    def set_aside(self) -> int:
+        """How many damaged states that were set aside lie beside this one."""

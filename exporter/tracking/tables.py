@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import operator
 import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
 from exporter.tracking.records import Record, pack, unpack
-from exporter.tracking.storage import Book, Commit, Loaded, StateDamaged
+from exporter.tracking.rows import decoding, key_of, series_of
+from exporter.tracking.storage import Book, Commit, Loaded
 from exporter.tracking.tallies import Key
 
 APPLICATION_ID: Final = 0x556E7064
@@ -46,14 +46,14 @@ def create(database: sqlite3.Connection, now: float) -> None:
 def agents(database: sqlite3.Connection) -> dict[str, int]:
     """The agents that were ever written, with the numbers that they go by in the other tables."""
     rows = database.execute("SELECT CAST(handle AS BLOB), id FROM agents")
-    with _decoding():
+    with decoding():
         return {handle.decode(): agent for handle, agent in rows}
 
 
 def created(database: sqlite3.Connection) -> float:
     """When the state began, in Unix seconds."""
     row = database.execute("SELECT created FROM state").fetchone()
-    with _decoding():
+    with decoding():
         return float(row[0])
 
 
@@ -71,15 +71,15 @@ def load(database: sqlite3.Connection, agent: int) -> Loaded:
 def book(database: sqlite3.Connection, agent: int) -> Book:
     """What is known of an agent as a whole."""
     row = database.execute("SELECT CAST(book AS BLOB) FROM agents WHERE id = ?", (agent,)).fetchone()
-    with _decoding():
+    with decoding():
         return msgspec.json.decode(row[0], type=Book)
 
 
 def numbers(database: sqlite3.Connection, agent: int) -> dict[Key, int]:
     """The numbers of an agent."""
     rows = database.execute("SELECT CAST(series AS BLOB), value FROM numbers WHERE agent = ?", (agent,))
-    with _decoding():
-        return {tuple(json.loads(series)): operator.index(value) for series, value in rows}
+    with decoding():
+        return {key_of(series): operator.index(value) for series, value in rows}
 
 
 def watched(database: sqlite3.Connection, agent: int) -> dict[int, Record]:
@@ -111,10 +111,10 @@ def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:
     ).fetchone()
     database.executemany(
         "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
-        [(agent, json.dumps(key), value) for key, value in commit.numbers.items()],
+        [(agent, series_of(key), value) for key, value in commit.numbers.items()],
     )
     database.executemany(
-        "DELETE FROM numbers WHERE agent = ? AND series = ?", [(agent, json.dumps(key)) for key in commit.dropped]
+        "DELETE FROM numbers WHERE agent = ? AND series = ?", [(agent, series_of(key)) for key in commit.dropped]
     )
     database.executemany(
         "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
@@ -127,13 +127,5 @@ def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:
 def _records(database: sqlite3.Connection, which: str, agent: int, *values: object) -> dict[int, Record]:
     select = f"SELECT key, record, created FROM tasks WHERE agent = ? AND {which}"  # noqa: S608 - words of ours
     rows = database.execute(select, (agent, *values))
-    with _decoding():
+    with decoding():
         return {key: unpack(record, created) for key, record, created in rows}
-
-
-@contextmanager
-def _decoding() -> Iterator[None]:
-    try:
-        yield
-    except (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise StateDamaged("it holds what no exporter of this version writes") from error

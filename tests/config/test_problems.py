@@ -95,6 +95,28 @@ WRONG_VALUES = [
     (TOKEN + "metrics: {end_codes_limit: -1}", 'metrics.end_codes_limit: "-1" is too small; it must be at least 0'),
     (TOKEN + "metrics: {numbers_limit: -1}", 'metrics.numbers_limit: "-1" is too small'),
     (TOKEN + "state: {path: ''}", "state.path: is empty"),
+    (
+        TOKEN + "state: {path: a.db, url: 'postgresql://db/unpod'}",
+        "state.url: is given, and so is state.path; keep one of the two",
+    ),
+    (
+        TOKEN + "state: {password_file: config.yaml}",
+        "state.password_file: is given without state.url, which it belongs to",
+    ),
+    *(
+        (TOKEN + f"state: {{url: '{url}'}}", f"state.url: {problem}")
+        for url, problem in (
+            ("mysql://db/unpod", "is not the URL of a PostgreSQL database; write for example postgresql://"),
+            ("postgresql://unpod:opensesame@db/unpod", "must hold no password; it goes to state.password_file, or to"),
+            ("postgresql://unpod:open@sesame@db/unpod", "must hold no password; it goes to state.password_file, or to"),
+            ("postgresql://unpod@db/unpod?password=opensesame", "must hold no password; a password goes to"),
+            ("postgresql://db/unpod?sslmod=require", "has a parameter that PostgreSQL does not know; did you mean ssl"),
+            ("postgresql://db:0/unpod", "has a host or a port that cannot be used; write for example postgresql://"),
+            ("postgresql://db:99999/unpod", "has a host or a port that cannot be used; write for example"),
+            ("postgresql://db/unpod?sslmode", "has parameters that cannot be read; write for example ?sslmode="),
+            ("postgresql://db/un%pod", "has a % that begins no character; write %25 for a percent sign"),
+        )
+    ),
     (TOKEN + "pollng: {}", "pollng: is not a key; did you mean polling?"),
     (TOKEN + "interval: 5s", "interval: is not a key here; it belongs under polling or agents or discovery"),
     (TOKEN + "xyzzy: 1", "xyzzy: is not a key; here are known: api, polling, agents, discovery, metrics, state"),

@@ -55,7 +55,8 @@ CONFIGS = st.builds(
     ).map(tuple),
     discovery=st.builds(Discovery, enabled=st.booleans(), types=st.sampled_from([(), ("voice", "chat")])),
     metrics=st.builds(Metrics, numbers_limit=st.integers(0, 99), call_duration_buckets=st.sampled_from([(1.5, 2.0)])),
-    state=st.builds(State, path=st.sampled_from([None, Path("/a/b $c.db")])),
+    state=st.builds(State, path=st.sampled_from([None, Path("/a/b $c.db")]))
+    | st.builds(State, url=st.sampled_from(["postgresql://", "postgresql://u$x@[::1]:5433,h/d?options=-c%20a%3Db"])),
 )
 
 

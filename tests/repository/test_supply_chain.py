@@ -30,18 +30,20 @@ def lock(root: Path) -> dict[str, Pinned]:
 
 @pytest.fixture(scope="module")
 def needed(root: Path) -> dict[str, list[Requirement]]:
-    """What the exporter requires, and what that requires, as far as it is installed here."""
+    """What the exporter in the container requires, and what that requires, as far as it is installed here."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     found: dict[str, list[Requirement]] = {}
     open_ = [
-        Requirement(text) for text in tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+        (Requirement(text), "") for text in project["dependencies"] + project["optional-dependencies"]["postgresql"]
     ]
     while open_:
-        requirement = open_.pop()
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        requirement, asked = open_.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": asked}):
             continue
         name = canonicalize_name(requirement.name)
-        if name not in found:
-            open_ += map(Requirement, distribution(name).requires or ())
+        # What each extra needs is told with what is needed anyway.
+        for extra in ("", *requirement.extras) if name not in found else requirement.extras:
+            open_ += [(Requirement(text), extra) for text in distribution(name).requires or ()]
         found.setdefault(name, []).append(requirement)
     return found
 

@@ -1,0 +1,210 @@
+"""The state in a PostgreSQL database, which one exporter has alone, or several share.
+
+Alone it is held by an advisory lock, which goes with its connection. A commit is one transaction, and says which
+revision of its agent it follows: one that was made when it was thought to have failed, or that arrives late from a
+connection given up, changes nothing that is newer. So what is not known to have been committed can be committed again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Final, TypeAlias
+
+from psycopg import errors
+
+from exporter.tracking.postgres import schema, tables
+from exporter.tracking.postgres.link import Connection, Limits, Link, Target
+from exporter.tracking.records import Record
+from exporter.tracking.storage import Commit, Loaded, StateInUse, StateSetAside, StateTaken, StorageError
+
+Fence: TypeAlias = Callable[[Connection, str], None]
+"""Called with the agent inside the transaction of each commit, before anything is written. Raises ``StateTaken`` where
+the agent is not to be written by this exporter any more, and has locked whatever tells so."""
+
+_OPENING: Final = 600.0
+"""Seconds for what an older exporter has written to be brought up to date."""
+_LOADING: Final = 120.0
+"""Seconds for an agent to be loaded: its tasks are counted."""
+_PATIENCE: Final = 2.0
+"""Seconds to wait for another exporter that may just be ending."""
+_SIZED: Final = 60.0
+"""Seconds between two looks at how large the state is."""
+
+
+class PostgresStorage:
+    """``State`` in the database at ``target``. Open it with ``await PostgresStorage.open(...)``."""
+
+    def __init__(
+        self,
+        target: Target,
+        shared: bool,
+        fence: Fence | None,
+        clock: Callable[[], float],
+        committed: Callable[[float], None],
+        limits: Limits,
+        elapsed: Callable[[], float],
+    ) -> None:
+        self._target = target
+        self._shared = shared
+        self._fence = fence
+        self._clock = clock
+        self._committed = committed
+        self._elapsed = elapsed
+        self._link = Link(target, greet=self._greet, limits=limits, elapsed=elapsed)
+        self._about: schema.About | None = None
+        self._sessions: set[schema.Session] = set()
+        """All that this one has had."""
+        self._agents: dict[str, int] = {}
+        self._revisions: dict[str, tuple[int, int]] = {}
+        """Of each agent that of the last commit known to have been made, and that of the last one tried."""
+        self._strangers: set[str] = set()
+        """The agents that have not been loaded since the database has gone back behind what was committed."""
+        self._size = 0
+        self._sized: float | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        target: Target,
+        *,
+        shared: bool = False,
+        fence: Fence | None = None,
+        clock: Callable[[], float] = time.time,
+        committed: Callable[[float], None] = lambda seconds: None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> PostgresStorage:
+        """Opens or creates the state; ``shared`` with others who share it. ``committed`` is told how many seconds each
+        commit took.
+
+        Raises ``StateInUse`` where another exporter has it, ``StorageError`` where it cannot be read or is not ours.
+        """
+        storage = cls(target, shared, fence, clock, committed, limits, elapsed)
+        try:
+            await storage._link.run(storage._measure, within=_OPENING)
+        except BaseException:
+            await storage.close()
+            raise
+        return storage
+
+    @property
+    def created(self) -> float:
+        """When this state began, in Unix seconds by this exporter's clock."""
+        return self._about.created if self._about is not None else 0.0
+
+    async def agents(self) -> tuple[str, ...]:
+        return await self._link.run(lambda connection: tuple(tables.agents(connection)))
+
+    async def load(self, agent: str) -> Loaded | None:
+        return await self._link.run(lambda connection: self._load(connection, agent), within=_LOADING)
+
+    async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
+        return await self._link.run(
+            lambda connection: tables.records(connection, self._agents[agent], keys) if self._knows(agent) else {}
+        )
+
+    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
+        return await self._link.run(
+            lambda connection: (
+                tables.created_between(connection, self._agents[agent], start, end) if self._knows(agent) else {}
+            )
+        )
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        await self._link.run(lambda connection: self._commit(connection, agent, commit))
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    def size(self) -> int:
+        """Bytes of the tables and their indexes, as of the last minute in which something was committed."""
+        return self._size
+
+    def set_aside(self) -> int:
+        """None: what is damaged stays where it is."""
+        return 0
+
+    def _greet(self, connection: Connection) -> None:
+        try:
+            schema.prepare(connection, self._clock())
+            self._lock(connection)
+            # Once more: before it was locked it may have been brought up to date by a newer exporter.
+            about = schema.about(connection)
+        except StorageError as error:
+            raise type(error)(f"{self._target}: {error}") from error
+        found = tables.agents(connection)
+        if self._about is None and not self._shared:
+            self._revisions = {agent: (handle.revision, handle.revision) for agent, handle in found.items()}
+        for agent, (least, _) in self._revisions.items():
+            if self._about != about or (found[agent].revision if agent in found else 0) < least:
+                self._strangers.add(agent)
+        self._about = about
+        self._agents = {agent: handle.id for agent, handle in found.items()}
+        self._sessions.add(schema.session(connection))
+
+    def _lock(self, connection: Connection) -> None:
+        """Raises ``StateInUse``."""
+        try:
+            schema.lock(connection, shared=self._shared, patience=_PATIENCE)
+        except errors.LockNotAvailable:
+            holders = schema.holders(connection)
+            if not any(holder.session in self._sessions for holder in holders):
+                raise StateInUse(
+                    f"in use by another exporter ({schema.named(holders)}); "
+                    "stop that one, or give this one a database of its own in state.url"
+                ) from None
+            # The server has not noticed yet that we have given it up.
+            schema.terminate(connection, self._sessions)
+            schema.lock(connection, shared=self._shared, patience=_PATIENCE)
+
+    def _knows(self, agent: str) -> bool:
+        """Raises ``StateSetAside`` for an agent of which more is known in memory than the database holds now."""
+        if agent in self._strangers:
+            raise StateSetAside(f"{self._target} has gone back behind what was committed")
+        return agent in self._agents
+
+    def _load(self, connection: Connection, agent: str) -> Loaded | None:
+        self._strangers.discard(agent)
+        self._revisions.pop(agent, None)
+        found = tables.load(connection, agent, _LOADING)
+        if found is None:
+            self._agents.pop(agent, None)
+            return None
+        handle, loaded = found
+        self._agents[agent] = handle.id
+        self._revisions[agent] = (handle.revision, handle.revision)
+        return loaded
+
+    def _commit(self, connection: Connection, agent: str, commit: Commit) -> None:
+        self._knows(agent)
+        started = time.perf_counter()
+        least, tried = self._revisions.get(agent, (0, 0))
+        revision = tried + 1
+        # It may be made whatever is heard of it.
+        self._revisions[agent] = (least, revision)
+        if self._fence is None:
+            number = tables.write(connection, agent, commit, least=least, revision=revision)
+        else:
+            with connection.transaction():
+                self._fence(connection, agent)
+                number = tables.write(connection, agent, commit, least=least, revision=revision)
+        if number is None:
+            raise self._refused(connection, agent, least)
+        self._agents[agent] = number
+        self._revisions[agent] = (revision, revision)
+        self._committed(time.perf_counter() - started)
+        if self._sized is None or self._elapsed() - self._sized > _SIZED:
+            self._measure(connection)
+
+    def _refused(self, connection: Connection, agent: str, least: int) -> StorageError:
+        """Why an agent was not written."""
+        found = tables.agents(connection).get(agent)
+        if found is None or found.revision < least:
+            self._strangers.add(agent)
+            return StateSetAside(f"{self._target} has gone back behind what was committed")
+        return StateTaken(f"{self._target}: another exporter has written the agent meanwhile")
+
+    def _measure(self, connection: Connection) -> None:
+        self._size = tables.size(connection)
+        self._sized = self._elapsed()

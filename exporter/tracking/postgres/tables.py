@@ -1,0 +1,139 @@
+"""How an agent is written to the tables in PostgreSQL and read from them.
+
+Whatever reads raises ``StateDamaged`` where a row holds what is never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from exporter.tracking.postgres.link import Connection
+from exporter.tracking.records import Record, pack, unpack
+from exporter.tracking.rows import decoding, key_of, series_of
+from exporter.tracking.storage import Book, Commit, Loaded
+
+_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_WRITE: Final = """
+WITH written AS (
+    INSERT INTO unpod_exporter.agents AS known (handle, book, revision)
+    SELECT %(handle)s::text, %(book)s::text, %(revision)s::bigint
+    WHERE %(least)s = 0 OR EXISTS (SELECT FROM unpod_exporter.agents WHERE handle = %(handle)s)
+    ON CONFLICT (handle) DO UPDATE SET book = excluded.book, revision = excluded.revision
+    WHERE known.revision BETWEEN %(least)s AND %(revision)s - 1
+    RETURNING id
+), counted AS (
+    INSERT INTO unpod_exporter.numbers (agent, series, value)
+    SELECT id, series, value FROM written, unnest(%(series)s::text[], %(values)s::bigint[]) AS new (series, value)
+    ON CONFLICT (agent, series) DO UPDATE SET value = excluded.value
+), dropped AS (
+    DELETE FROM unpod_exporter.numbers USING written WHERE agent = id AND series = ANY (%(dropped)s::text[])
+), recorded AS (
+    INSERT INTO unpod_exporter.tasks (agent, key, created, watched, record)
+    SELECT id, key, created, watched, record FROM written,
+        unnest(%(keys)s::bigint[], %(created)s::float8[], %(watched)s::boolean[], %(records)s::bytea[])
+        AS new (key, created, watched, record)
+    ON CONFLICT (agent, key) DO UPDATE
+    SET created = excluded.created, watched = excluded.watched, record = excluded.record
+)
+SELECT id FROM written
+"""
+"""One statement, so that a commit is one round trip."""
+
+
+class Handle(msgspec.Struct, frozen=True):
+    """An agent in the tables."""
+
+    id: int
+    revision: int
+    """Rises with each commit."""
+
+
+def agents(connection: Connection) -> dict[str, Handle]:
+    """The agents that were ever written."""
+    rows = connection.execute("SELECT handle, id, revision FROM unpod_exporter.agents")
+    return {handle: Handle(agent, revision) for handle, agent, revision in rows}
+
+
+def load(connection: Connection, handle: str, within: float) -> tuple[Handle, Loaded] | None:
+    """Everything that is kept in memory of an agent, as it is at one moment; None: it was never written.
+
+    It takes ``within`` so many seconds, whatever the session's ``statement_timeout`` is.
+    """
+    with connection.transaction():
+        connection.execute(_SNAPSHOT)
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", [f"{within:g}s"])
+        row = connection.execute(
+            "SELECT id, revision, book FROM unpod_exporter.agents WHERE handle = %s", [handle]
+        ).fetchone()
+        if row is None:
+            return None
+        agent, revision, book = row
+        (tracked,) = connection.execute(
+            "SELECT count(*) FROM unpod_exporter.tasks WHERE agent = %s", [agent]
+        ).fetchone() or (0,)
+        numbers = connection.execute("SELECT series, value FROM unpod_exporter.numbers WHERE agent = %s", [agent])
+        with decoding():
+            loaded = Loaded(
+                book=msgspec.json.decode(book, type=Book),
+                numbers={key_of(series): value for series, value in numbers},
+                watched=_records(connection, "watched", agent),
+                tracked=tracked,
+            )
+        return Handle(agent, revision), loaded
+
+
+def records(connection: Connection, agent: int, keys: Collection[int]) -> dict[int, Record]:
+    """The records of those tasks that are known, by key."""
+    return _records(connection, "key = ANY (%s::bigint[])", agent, list(keys))
+
+
+def created_between(connection: Connection, agent: int, start: float, end: float) -> dict[int, Record]:
+    """The records of the tasks created from ``start`` to just before ``end``, by key."""
+    return _records(connection, "created >= %s AND created < %s", agent, start, end)
+
+
+def write(connection: Connection, handle: str, commit: Commit, *, least: int, revision: int) -> int | None:
+    """Writes what has changed of an agent, whole or not at all; returns the number that it goes by.
+
+    None: nothing was written, since its revision (0: it was never written) lies not between ``least`` and this new
+    ``revision``.
+    """
+    # In their order in the table, so that what lies together is written together, and whoever else writes waits.
+    records = sorted(commit.records.items())
+    dropped = [series_of(key) for key in commit.dropped if key not in commit.numbers]
+    row = connection.execute(
+        _WRITE,
+        {
+            "handle": handle,
+            "book": msgspec.json.encode(commit.book).decode(),
+            "least": least,
+            "revision": revision,
+            "series": [series_of(key) for key in commit.numbers],
+            "values": list(commit.numbers.values()),
+            "dropped": dropped,
+            "keys": [key for key, _ in records],
+            "created": [record.created for _, record in records],
+            "watched": [record.watched for _, record in records],
+            "records": [pack(record) for _, record in records],
+        },
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def size(connection: Connection) -> int:
+    """Bytes of the tables and their indexes on the server's disk."""
+    row = connection.execute(
+        "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'unpod_exporter'::regnamespace"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _records(connection: Connection, which: str, agent: int, *values: object) -> dict[int, Record]:
+    select = f"SELECT key, record, created FROM unpod_exporter.tasks WHERE agent = %s AND {which}"  # noqa: S608 - words of ours
+    rows = connection.execute(select, [agent, *values], binary=True)
+    with decoding():
+        return {key: unpack(record, created) for key, record, created in rows}
