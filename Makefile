@@ -84,10 +84,11 @@ format: $(STAMP) ## the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## docs/metrics.md, docs/faults.md and docs/alerts.md from the catalog, the faults and the rules
+docs: $(STAMP) ## what is made from the catalog, the faults and the rules: three pages of docs, and the rules for Kubernetes
 	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
 	$(BIN)/python -m tests.faults.docs
 	$(BIN)/python prometheus/document.py docs/alerts.md
+	$(BIN)/python prometheus/resources.py deploy/kubernetes/prometheus-operator/prometheusrule.yaml
 
 lock: $(STAMP) ## requirements.lock: the versions and hashes of what the container image holds
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -3,6 +3,8 @@ against the exporter that they run."""
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 
 import exporter
 from exporter.config import load
@@ -20,7 +22,12 @@ from exporter.web.server import create_app
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("base", "prometheus-operator")
+RULES = ROOT / "prometheus" / "rules"
+DASHBOARDS = ROOT / "grafana" / "dashboards"
+EXPORTERS = ("base",)
+OPERATOR = "prometheus-operator"
+LARGEST_REMEMBERED = 262_144
+"""Bytes of all annotations of an object: ``kubectl apply`` keeps there what it has applied."""
 Manifest = dict[str, Any]
 
 
@@ -30,14 +37,19 @@ def built(overlay: str) -> list[Manifest]:
     return list(yaml.safe_load_all(text))
 
 
-def one(kind: str, overlay: str = "prometheus-operator") -> Manifest:
+def one(kind: str, overlay: str) -> Manifest:
     (found,) = (manifest for manifest in built(overlay) if manifest["kind"] == kind)
     return found
 
 
+@pytest.fixture(scope="module", params=EXPORTERS)
+def overlay(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def pod() -> Manifest:
-    template: Manifest = one("StatefulSet")["spec"]["template"]
+def pod(overlay: str) -> Manifest:
+    template: Manifest = one("StatefulSet", overlay)["spec"]["template"]
     return template
 
 
@@ -47,19 +59,39 @@ def container(pod: Manifest) -> Manifest:
     return dict(found)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_resource_fits_the_schema_of_kubernetes(overlay: str) -> None:
-    manifests = [manifest for manifest in built(overlay) if not manifest["apiVersion"].startswith("monitoring.")]
-    assert len(manifests) >= 5
+@pytest.mark.parametrize("folder", [*EXPORTERS, OPERATOR])
+def test_every_resource_fits_the_schema_of_kubernetes(folder: str) -> None:
+    manifests = [manifest for manifest in built(folder) if not manifest["apiVersion"].startswith("monitoring.")]
+    assert len(manifests) >= 3
     for manifest in manifests:
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_service_monitor_fits_the_schema_of_the_operator() -> None:
+def test_every_resource_of_the_operator_fits_its_schema() -> None:
     """The models drop what they do not know, so nothing may be missing afterwards."""
-    manifest = one("ServiceMonitor")
-    kept = ServiceMonitor.model_validate(manifest).model_dump(by_alias=True, exclude_none=True, mode="json")
-    assert kept == manifest
+    models = {"PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
+    manifests = [manifest for manifest in built(OPERATOR) if manifest["apiVersion"].startswith("monitoring.")]
+    assert {manifest["kind"] for manifest in manifests} == models.keys()
+    for manifest in manifests:
+        model = models[manifest["kind"]].model_validate(manifest)
+        assert model.model_dump(by_alias=True, exclude_none=True, mode="json") == manifest
+
+
+def test_the_rules_of_the_operator_are_those_of_prometheus() -> None:
+    made = {manifest["metadata"]["name"]: manifest for manifest in built(OPERATOR)}
+    files = list(RULES.glob("*.yml"))
+    assert files
+    for file in files:
+        assert made[f"unpod-{file.stem}"]["spec"] == yaml.safe_load(file.read_text()), "make docs renews it"
+
+
+def test_each_dashboard_is_a_config_map_that_the_sidecar_finds_and_apply_can_remember() -> None:
+    maps = [manifest for manifest in built(OPERATOR) if manifest["kind"] == "ConfigMap"]
+    held = {name: text for manifest in maps for name, text in manifest["data"].items()}
+    assert held == {file.name: file.read_text() for file in DASHBOARDS.glob("*.json")}
+    for manifest in maps:
+        assert manifest["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert len(json.dumps(manifest)) * 1.2 < LARGEST_REMEMBERED
 
 
 def test_the_pod_meets_the_restricted_profile(pod: Manifest, container: Manifest) -> None:
@@ -84,7 +116,7 @@ def test_the_user_and_the_paths_are_those_of_the_image(pod: Manifest, container:
     assert container["image"] == f"unpod-exporter:{exporter.__version__}"
 
 
-def test_the_probes_and_the_scrape_ask_for_what_the_exporter_answers(container: Manifest) -> None:
+def test_the_probes_and_the_scrape_ask_for_what_the_exporter_answers(overlay: str, container: Manifest) -> None:
     def nothing(*_: object) -> None:
         raise AssertionError
 
@@ -93,28 +125,39 @@ def test_the_probes_and_the_scrape_ask_for_what_the_exporter_answers(container: 
     )
     answered = {resource.canonical for resource in app.router.resources()}
     probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
-    (endpoint,) = one("ServiceMonitor")["spec"]["endpoints"]
+    (endpoint,) = one("PodMonitor", OPERATOR)["spec"]["podMetricsEndpoints"]
     assert {*probed, endpoint["path"]} <= answered
     (port,) = container["ports"]
-    assert endpoint["port"] == port["name"] == one("Service")["spec"]["ports"][0]["name"]
+    assert endpoint["port"] == port["name"] == one("Service", overlay)["spec"]["ports"][0]["name"]
 
 
-def test_the_settings_are_good_and_take_the_token_from_the_secret(tmp_path: Path, container: Manifest) -> None:
-    (text,) = one("ConfigMap")["data"].values()
-    mount = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "token")
-    assert f"{mount}/token" in text
-    (tmp_path / "token").write_text("abc")
-    (tmp_path / "config.yaml").write_text(text.replace(mount, str(tmp_path)))
-    assert load(tmp_path / "config.yaml", {}).api.token_file == tmp_path / "token"
+def test_the_settings_are_good_and_take_the_secrets_from_their_files(
+    tmp_path: Path, overlay: str, container: Manifest
+) -> None:
+    (text,) = one("ConfigMap", overlay)["data"].values()
+    paths = [mount["mountPath"] for mount in container["volumeMounts"] if mount["mountPath"].startswith("/run/secrets")]
+    for path in paths:
+        (name,) = re.findall(rf"{path}/(\w+)", text)
+        folder = tmp_path / Path(path).name
+        folder.mkdir()
+        (folder / name).write_text("abc")
+        text = text.replace(path, str(folder))
+    (tmp_path / "config.yaml").write_text(text)
+    config = load(tmp_path / "config.yaml", {})
+    assert config.api.token_file == tmp_path / "unpod" / "token"
+    assert "/run/secrets" not in text
 
 
-def test_the_selectors_meet_the_labels(pod: Manifest) -> None:
+def test_the_selectors_meet_the_labels(overlay: str, pod: Manifest) -> None:
     labels = pod["metadata"]["labels"].items()
+    budget, monitor = one("PodDisruptionBudget", overlay), one("PodMonitor", OPERATOR)
     selectors = (
-        one("StatefulSet")["spec"]["selector"]["matchLabels"],
-        one("Service")["spec"]["selector"],
-        one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        one("StatefulSet", overlay)["spec"]["selector"]["matchLabels"],
+        one("Service", overlay)["spec"]["selector"],
+        one("NetworkPolicy", overlay)["spec"]["podSelector"]["matchLabels"],
+        budget["spec"]["selector"]["matchLabels"],
+        monitor["spec"]["selector"]["matchLabels"],
+        *(spread["labelSelector"]["matchLabels"] for spread in pod["spec"].get("topologySpreadConstraints", ())),
     )
     assert all(labels >= selector.items() for selector in selectors)
-    monitored = one("ServiceMonitor")["spec"]["selector"]["matchLabels"]
-    assert one("Service")["metadata"]["labels"].items() >= monitored.items()
+    assert monitor["spec"]["jobLabel"] in pod["metadata"]["labels"]
