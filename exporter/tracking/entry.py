@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from exporter.tracking.records import Record, digest
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import Watched
 from exporter.tracking.storage import Commit, Loaded, Storage
-from exporter.tracking.tallies import TASKS, Draft, plus
+from exporter.tracking.tallies import TASKS, Draft, Limits, Numbers, pack, plus, without
 from exporter.unpod.facts import Task
 
 _PAGE_BYTES: Final = 3 * 2**20
@@ -30,15 +30,20 @@ _AT_ONCE: Final = 50
 """Tasks that are looked at before others get their turn: less than a millisecond or two."""
 
 
+Drafting = Callable[[Limits, Numbers], Draft]
+"""What begins a draft that adds to these numbers."""
+
+
 class Entry:
     """What one poll enters into the state of an agent."""
 
-    def __init__(self, agent: str, storage: Storage, state: Loaded, rules: Rules) -> None:
+    def __init__(self, agent: str, storage: Storage, state: Loaded, rules: Rules, drafting: Drafting = Draft) -> None:
         self._agent = agent
         self._storage = storage
         self._state = state
         self._rules = rules
-        self._draft = Draft(rules.limits, state.numbers)
+        self._drafting = drafting
+        self._draft = drafting(rules.limits, state.numbers)
         self._watched = dict(state.watched)
         self._records: dict[int, Record] = {}
         self._fresh: set[int] = set()
@@ -149,7 +154,7 @@ class Entry:
 
     async def commit(self, *, complete: bool, **book: object) -> Loaded:
         """Commits what has been taken so far; returns the new state."""
-        added = {key: amount for key, amount in self._draft.added.items() if amount}
+        added = {key: amount for key, amount in self._draft.total().items() if amount}
         state = self._state
         numbers = plus(state.numbers, added)
         ends = [end for end in (state.book.last_call_end, self._draft.last_call_end) if end is not None]
@@ -160,6 +165,8 @@ class Entry:
             "last_call_end": max(ends, default=None),
             **book,
         }
+        if complete and not (state.book.complete or state.book.carried):
+            changes["opening"] = pack(without(numbers, (TASKS,)))
         after = msgspec.structs.replace(
             state,
             book=msgspec.structs.replace(state.book, **changes),
@@ -171,10 +178,11 @@ class Entry:
             self._agent,
             Commit(book=after.book, numbers={key: numbers[key] for key in added}, records=self._records),
         )
+        self._draft.committed()
         for key, amount in added.items():
             self.grown[key[0]] = self.grown.get(key[0], 0) + amount
         self._state = after
-        self._draft = Draft(self._rules.limits, numbers)
+        self._draft = self._drafting(self._rules.limits, numbers)
         self._records, self._fresh = {}, set()
         return after
 

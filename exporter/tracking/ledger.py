@@ -111,7 +111,9 @@ def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> N
     if known is None and look.history:
         return
     if known is None:
+        draft.at(task.created)
         draft.created(kind)
+    draft.at(None)
     if (risen := task.retry_attempt - (known.retry_attempt if known else 0)) > 0:
         draft.retried(kind, risen)
     if (risen := task.failure_count - (known.failure_count if known else 0)) > 0:
@@ -141,6 +143,7 @@ def _count_odd(known: Record | None, task: Task, look: Look, draft: Draft) -> in
         return before
     fresh = [field for field in task.odd if not before & _FIELD_BITS[field]]
     if known is not None or not look.history:
+        draft.at(None)
         draft.odd(fresh)
     return before | sum(_FIELD_BITS[field] for field in fresh)
 
@@ -167,6 +170,7 @@ def _count_start(known: Record | None, task: Task, call: KnownCall | None, look:
     first = first and not call.seen & Seen.LATER
     due = _due(known, task, call.start)
     if first and due is not None and call.start - due < _LONGEST_DELAY and not (known is None and look.history):
+        draft.at(call.start)
         draft.started(task.execution_type, max(0.0, call.start - due))
     return True
 
@@ -281,6 +285,7 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
     """The call, counted as it was last shown, if it has ended and is not counted yet."""
     if call.held is None:
         return call
+    draft.at(call.held.moment)
     draft.call(call.held)
     return _count_parts(call, call.held, draft, ended=None if call.has_name else call.ended)
 
@@ -288,6 +293,7 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
 def _count_parts(call: KnownCall, shown: Call, draft: Draft, *, ended: float | None) -> KnownCall:
     """The call, counted; counts what has appeared of it since the last look."""
     seen = call.seen | Seen.COUNTED
+    draft.at(shown.moment)
     if shown.end is not None:
         draft.ended_at(shown.end)
     if shown.duration and not seen & Seen.DURATION:

@@ -86,6 +86,9 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The buckets that each histogram was counted into."""
     capped: tuple[str, ...] = ()
     """Which of the families with an open set of labels were counted."""
+    opening: bytes = b""
+    """The numbers that were shown first, once the history had been read, as ``tallies.pack`` writes them: what the past
+    in Prometheus leads up to. Empty: they are not known."""
     left: bool = False
     """The agent is no longer listed, and nothing of it was left to be told when it was polled last."""
 

@@ -8,6 +8,7 @@ keeps its buckets under ``(family, *labels, upper bound)`` and its sum under ``(
 from __future__ import annotations
 
 import math
+import zlib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -114,6 +115,16 @@ class Draft:
         self.last_call_end: float | None = None
         self.latest = math.inf
         """An end of a call that is told to lie after this, in Unix seconds, is wrong."""
+
+    def at(self, moment: float | None) -> None:
+        """What is told from now on happened at this Unix time; None: nobody knows when. Numbers alone have no time."""
+
+    def total(self) -> Mapping[Key, int]:
+        """All that has been told."""
+        return self.added
+
+    def committed(self) -> None:
+        """What has been told is part of the numbers from now on."""
 
     def moved(self, before: Labels | None, after: Labels) -> None:
         """A task now has this execution type and status; None: it was not known before."""
@@ -230,6 +241,19 @@ def plus(numbers: Numbers, added: Numbers) -> dict[Key, int]:
     for key, amount in added.items():
         total[key] = total.get(key, 0) + amount
     return total
+
+
+def pack(numbers: Numbers) -> bytes:
+    """The numbers in as few bytes as may be."""
+    return zlib.compress(msgspec.msgpack.encode(list(numbers.items())))
+
+
+def unpack(packed: bytes) -> dict[Key, int]:
+    """The numbers of some bytes; none of no bytes. Raises ``msgspec.DecodeError`` or ``zlib.error``."""
+    return dict(_unpacker.decode(zlib.decompress(packed))) if packed else {}
+
+
+_unpacker: Final = msgspec.msgpack.Decoder(list[tuple[Key, int]])
 
 
 def without(numbers: Numbers, dropped: Collection[str]) -> dict[Key, int]:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.damage import carried, commit_of
-from exporter.tracking.entry import Entry, is_read
+from exporter.tracking.entry import Drafting, Entry, is_read
 from exporter.tracking.identity import RUNNING, WAITING
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
@@ -24,7 +24,7 @@ from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import CountFell, Sparse, Sweep, missing
 from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
-from exporter.tracking.tallies import families, tasks, without
+from exporter.tracking.tallies import Draft, families, tasks, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 from exporter.unpod.urgency import Urgency
@@ -45,7 +45,8 @@ _NEARLY: Final = 0.999
 
 class Tracker:
     """One agent. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump; ``progressed`` is called after each
-    page with how much of the history has been read (0 to 1) while it is read for the first time."""
+    page with how much of the history has been read (0 to 1) while it is read for the first time; ``drafting`` begins
+    the drafts of what polls find."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Tracker:
         now: Callable[[], float],
         elapsed: Callable[[], float],
         progressed: Callable[[str, float], None] = lambda agent, ratio: None,
+        drafting: Drafting = Draft,
     ) -> None:
         self.agent = agent
         self.interval = 0.0
@@ -67,6 +69,7 @@ class Tracker:
         self._now = now
         self._elapsed = elapsed
         self._progressed = progressed
+        self._drafting = drafting
         self._state: Loaded | None = None
         self._certain = True
         """What is in memory is what is on disk. A commit that was cut off may have been made all the same."""
@@ -289,7 +292,7 @@ class Tracker:
             self._state = None
         state = self._identified(await self.load())
         first = not state.book.complete
-        entry = Entry(self.agent, self._storage, state, self._rules)
+        entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)
         read_from = None if self._rules.history is None else self._now() - self._rules.history
         await entry.limit(read_from)
         urgency = Urgency.HISTORY if first else Urgency.FRESH

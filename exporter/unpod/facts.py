@@ -58,6 +58,14 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     digest: int = 0
     """A 64-bit digest of the output's few fields above: tells whether an output without ids has changed."""
 
+    @property
+    def moment(self) -> float | None:
+        """When it ended, in Unix seconds: as told, as its start and duration tell, or when a call began that tells
+        neither; None where it tells no time at all."""
+        if self.end is not None or self.start is None:
+            return self.end
+        return self.start + (self.duration or 0.0)
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One task of an agent as the platform shows it now. Times are Unix seconds."""
