@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from exporter.tracking.tallies import Draft, Key, Limits, Numbers
 
 Slots = Mapping[int | None, Mapping[Key, int]]
-"""What happened within each step of time, by the number since 1970 of the moment at which the step ends; None: at a time
-that is not told."""
+"""What happened within each step of time, by the number since 1970 of the moment that ends it; None: at a time that is
+not told."""
 
 
 class DatedDraft(Draft):

@@ -13,7 +13,7 @@ from exporter.exposition.family import Scope
 from exporter.tracking.report import Counter, Family, Histogram, Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.storage import Commit, StorageError
-from exporter.tracking.tallies import Limits
+from exporter.tracking.tallies import Key, Limits, unpack
 from exporter.unpod import errors
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
@@ -582,3 +582,31 @@ async def test_a_first_reading_that_was_interrupted_ends_although_some_tasks_can
         await made.restart()
         assert (await made.tracker.poll()).error is None
         assert values(made.tracker.report({}), "tasks") == {("call", "pending"): 15}
+
+
+# The numbers that were shown first
+
+
+def opening(made: Desk) -> dict[Key, int]:
+    assert made.tracker._state is not None
+    return unpack(made.tracker._state.book.opening)
+
+
+async def test_the_numbers_that_were_shown_first_are_kept() -> None:
+    async with desk() as made:
+        await made.poll(task("completed", ended("C1")), *tasks("pending"))
+        first = opening(made)
+        assert first[("tasks_created", "call")] == 2
+        assert ("tasks", "call", "pending") not in first
+        await made.poll(task("completed", ended("C1")), *tasks("completed"))
+        await made.restart()
+        assert opening(made) == first
+
+
+async def test_an_interrupted_first_reading_is_shown_first_once_it_is_whole() -> None:
+    async with desk(PAGE_BY_PAGE) as made:
+        made.show(*tasks("pending", "completed", "failed"))
+        await fail(made, page=3)
+        assert opening(made) == {}
+        await made.poll(*tasks("pending", "completed", "failed"))
+        assert opening(made)[("tasks_created", "call")] == 3
