@@ -17,7 +17,7 @@ from exporter.tracking.damage import set_aside_beside
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StateSetAside, StorageError
 from tests.faults.fleets import GAUGES, counters, poll_all, read_once, shown_by
-from tests.tracking.test_sqlite import a_commit
+from tests.tracking.states import a_commit
 from tests.truth.harness import START
 
 Damage = Callable[[Path], None]

@@ -16,7 +16,8 @@ from exporter.tracking.overlay import Overlay
 from exporter.tracking.records import Record
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Book, Commit, StateUnwritable, StorageError
-from tests.tracking.test_sqlite import START, a_commit
+from tests.tracking.states import a_commit
+from tests.tracking.stories import START
 from tests.truth.harness import Notes
 
 AGENTS = ("one", "two")

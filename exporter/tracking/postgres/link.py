@@ -59,6 +59,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For one piece of work, from its first statement to its last."""
     rest: float = 5.0
     """Between two attempts to connect, when the first has failed: nobody waits for the same server again and again."""
+    patience: float = 2.0
+    """For another exporter that may just be ending to let go of the state."""
     vanished: int = 30
     """Until the server gives up a client that has vanished, and lets go of what that has locked."""
 
@@ -151,7 +153,7 @@ class Link:
         """What goes wrong, in our own errors; a connection that is of no use any more is dropped."""
         try:
             yield
-        except psycopg.Error as error:
+        except (psycopg.Error, OverflowError, UnicodeError, msgspec.MsgspecError) as error:
             told = self._in_words(error)
             connection = self._connection
             if connection is None or connection.closed or isinstance(error, _ELSEWHERE):

@@ -26,8 +26,6 @@ _OPENING: Final = 600.0
 """Seconds for what an older exporter has written to be brought up to date."""
 _LOADING: Final = 120.0
 """Seconds for an agent to be loaded: its tasks are counted."""
-_PATIENCE: Final = 2.0
-"""Seconds to wait for another exporter that may just be ending."""
 _SIZED: Final = 60.0
 """Seconds between two looks at how large the state is."""
 
@@ -50,6 +48,7 @@ class PostgresStorage:
         self._fence = fence
         self._clock = clock
         self._committed = committed
+        self._limits = limits
         self._elapsed = elapsed
         self._link = Link(target, greet=self._greet, limits=limits, elapsed=elapsed)
         self._about: schema.About | None = None
@@ -146,7 +145,7 @@ class PostgresStorage:
     def _lock(self, connection: Connection) -> None:
         """Raises ``StateInUse``."""
         try:
-            schema.lock(connection, shared=self._shared, patience=_PATIENCE)
+            schema.lock(connection, shared=self._shared, patience=self._limits.patience)
         except errors.LockNotAvailable:
             holders = schema.holders(connection)
             if not any(holder.session in self._sessions for holder in holders):
@@ -156,7 +155,7 @@ class PostgresStorage:
                 ) from None
             # The server has not noticed yet that we have given it up.
             schema.terminate(connection, self._sessions)
-            schema.lock(connection, shared=self._shared, patience=_PATIENCE)
+            schema.lock(connection, shared=self._shared, patience=self._limits.patience)
 
     def _knows(self, agent: str) -> bool:
         """Raises ``StateSetAside`` for an agent of which more is known in memory than the database holds now."""

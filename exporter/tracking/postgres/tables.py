@@ -52,8 +52,8 @@ class Handle(msgspec.Struct, frozen=True):
 
 
 def agents(connection: Connection) -> dict[str, Handle]:
-    """The agents that were ever written."""
-    rows = connection.execute("SELECT handle, id, revision FROM unpod_exporter.agents")
+    """The agents that were ever written, in that order."""
+    rows = connection.execute("SELECT handle, id, revision FROM unpod_exporter.agents ORDER BY id")
     return {handle: Handle(agent, revision) for handle, agent, revision in rows}
 
 
@@ -103,6 +103,7 @@ def write(connection: Connection, handle: str, commit: Commit, *, least: int, re
     """
     # In their order in the table, so that what lies together is written together, and whoever else writes waits.
     records = sorted(commit.records.items())
+    numbers = list(commit.numbers.items())
     dropped = [series_of(key) for key in commit.dropped if key not in commit.numbers]
     row = connection.execute(
         _WRITE,
@@ -111,8 +112,8 @@ def write(connection: Connection, handle: str, commit: Commit, *, least: int, re
             "book": msgspec.json.encode(commit.book).decode(),
             "least": least,
             "revision": revision,
-            "series": [series_of(key) for key in commit.numbers],
-            "values": list(commit.numbers.values()),
+            "series": [series_of(key) for key, _ in numbers],
+            "values": [value for _, value in numbers],
             "dropped": dropped,
             "keys": [key for key, _ in records],
             "created": [record.created for _, record in records],

@@ -1,0 +1,136 @@
+"""States of both kinds for tests, and what is committed to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from exporter.tracking.postgres import Limits, PostgresStorage, Target
+from exporter.tracking.records import Amounts, KnownCall, Record
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import Book, Commit, Loaded, State
+from exporter.unpod.facts import Call, Latency, Messages
+from exporter.unpod.vocabulary import EXECUTION_TYPES, STATUSES
+from tests.tracking.stories import START
+
+BOOK = Book(since=START, count_from=None)
+IMPATIENT = Limits(patience=0.2)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a state is."""
+
+    name: str
+    """A file, or the URL of a database."""
+
+    async def open(self, **more: Any) -> State:
+        if self.name.startswith("postgresql:"):
+            return await PostgresStorage.open(Target(url=self.name), **{"limits": IMPATIENT, **more})
+        return await SqliteStorage.open(Path(self.name), **more)
+
+    @asynccontextmanager
+    async def opened(self, **more: Any) -> AsyncIterator[State]:
+        storage = await self.open(**more)
+        try:
+            yield storage
+        finally:
+            await storage.close()
+
+
+def clock_at(moment: float) -> Callable[[], float]:
+    return lambda: moment
+
+
+def a_commit(number: int, *, tasks: int = 3) -> Commit:
+    """A commit in which everything tells the same number."""
+    return Commit(
+        book=msgspec.structs.replace(BOOK, reported=number),
+        numbers={("calls", "outbound"): number, ("retries",): number},
+        records={
+            key: Record(status="pending", execution_type="call", retry_attempt=number, created=START + key)
+            for key in range(1, tasks + 1)
+        },
+    )
+
+
+def is_whole(loaded: Loaded, number: int) -> bool:
+    records = loaded.watched.values()
+    told = {loaded.book.reported, *loaded.numbers.values(), *(record.retry_attempt for record in records)}
+    return told == {number}
+
+
+moments = st.none() | st.floats(min_value=-1e12, max_value=1e12)
+whole = st.integers(0, 2**63 - 1)
+keys = st.integers(-(2**63), 2**63 - 1)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+calls = st.builds(
+    Call,
+    id=words,
+    start=moments,
+    end=moments,
+    duration=st.none() | st.floats(0, 1e7),
+    over=st.booleans(),
+    number=words,
+    messages=st.none() | st.builds(Messages, whole, whole, whole),
+    silent=st.none() | st.booleans(),
+    outcome=st.none() | words,
+    cost=st.floats(0, 1e6),
+    latency=st.none() | st.builds(Latency, whole, st.floats(0, 1e9)),
+    digest=whole,
+)
+known_calls = st.builds(
+    KnownCall,
+    id=keys,
+    start=moments,
+    digest=whole,
+    seen=st.integers(0, 4095),
+    ended=moments,
+    held=st.none() | calls,
+    amounts=st.none() | st.builds(Amounts, *[whole] * len(Amounts.__struct_fields__)),
+)
+records = st.builds(
+    Record,
+    status=st.sampled_from(STATUSES),
+    execution_type=st.sampled_from(EXECUTION_TYPES),
+    retry_attempt=whole,
+    failure_count=whole,
+    created=moments,
+    scheduled=moments,
+    changed=moments,
+    entered=moments,
+    run=keys,
+    odd=whole,
+    started=st.booleans(),
+    call=st.none() | known_calls,
+    past=st.lists(keys, max_size=5).map(tuple),
+    settles=moments,
+    place=st.none() | whole,
+)
+numbers = st.dictionaries(st.lists(words, min_size=1, max_size=4).map(tuple), st.integers(-(2**62), 2**62), max_size=5)
+books = st.builds(
+    Book,
+    since=st.floats(0, 1e12),
+    count_from=moments,
+    complete=st.booleans(),
+    read_from=moments,
+    newest=moments,
+    last_success=moments,
+    last_call_end=moments,
+    reported=st.none() | whole,
+    unreadable=st.lists(whole, max_size=3).map(tuple),
+    task_bytes=st.floats(0, 1e9),
+    sweep=st.none() | whole,
+    swept=moments,
+    hurry=st.booleans(),
+    missing=whole,
+    began=st.dictionaries(words, st.floats(0, 1e12), max_size=3),
+    bounds=st.dictionaries(words, st.lists(st.floats(0, 1e9), max_size=4).map(tuple), max_size=3),
+    capped=st.lists(words, max_size=3).map(tuple),
+)
