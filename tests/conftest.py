@@ -31,6 +31,7 @@ def postgres_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def database(postgres_server: postgres.Server) -> str:
+def database(postgres_server: postgres.Server) -> Iterator[str]:
     """The URL of a PostgreSQL database of the test's own."""
-    return postgres_server.database()
+    with postgres_server.lent() as url:
+        yield url

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -63,6 +63,7 @@ class Server:
         if self._user:
             self._user["group"] = pwd.getpwnam("nobody").pw_gid
             shutil.chown(folder, "nobody")
+        self._empty: list[str] = []
         self._names = (f"test_{number}" for number in count(1))
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         (self.data / "pg_hba.conf").write_text(_ACCESS)
@@ -93,6 +94,16 @@ class Server:
             admin.execute(made)
         return self.url(name)
 
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """The URL of an empty database. Since to make one takes long, it is emptied and lent again afterwards."""
+        url = self._empty.pop() if self._empty else self.database()
+        yield url
+        with self.admin(url.rpartition("/")[2]) as admin:
+            _end_sessions(admin, "datname = current_database()")
+            admin.execute("DROP SCHEMA IF EXISTS unpod_exporter CASCADE")
+        self._empty.append(url)
+
     def url(self, database: str, *, user: str = "postgres", port: int | None = None) -> str:
         return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
 
@@ -109,11 +120,7 @@ class Server:
     def cut_all(self) -> int:
         """Ends all sessions but that of whoever asks, as a failover does; returns how many."""
         with self.admin() as admin:
-            ended = admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            ).fetchall()
-        return len(ended)
+            return _end_sessions(admin, "true")
 
     def _control(self, what: str, *options: object) -> None:
         self._run("pg_ctl", what, "-D", self.data, "-w", "-s", *options)
@@ -129,6 +136,13 @@ class Server:
                 said.seek(0)
                 log = self.folder / "log"
                 raise RuntimeError(f"{program} failed: {said.read()}\n{log.read_text() if log.exists() else ''}")
+
+
+def _end_sessions(admin: psycopg.Connection[Any], which: LiteralString) -> int:
+    return admin.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"  # noqa: S608 - words of ours
+        f" WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND {which}"
+    ).rowcount
 
 
 @contextmanager

@@ -12,13 +12,14 @@ from exporter.tracking.postgres import PostgresStorage, Target
 from exporter.tracking.records import Record
 from exporter.tracking.storage import Book, Commit, StateInUse, StateTaken
 from tests.postgres import Server
+from tests.tracking.states import IMPATIENT
 
 BOOK = Book(since=1.0, count_from=0.0)
 
 
 @asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[PostgresStorage]:
-    storage = await PostgresStorage.open(Target(url=url), **options)
+    storage = await PostgresStorage.open(Target(url=url), **{"limits": IMPATIENT, **options})
     try:
         yield storage
     finally:
@@ -50,7 +51,7 @@ async def test_what_is_committed_is_there_when_it_is_opened_again(database: str)
 async def test_another_exporter_is_refused(database: str) -> None:
     async with opened(database):
         with pytest.raises(StateInUse, match=r"in use by another exporter \(unpod-exporter from 127\.0\.0\.1\)"):
-            await PostgresStorage.open(Target(url=database))
+            await PostgresStorage.open(Target(url=database), limits=IMPATIENT)
 
 
 async def test_sessions_that_are_cut_are_made_anew_without_anybody_noticing(

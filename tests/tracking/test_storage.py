@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from exporter.tracking.records import Record
 from exporter.tracking.storage import Book, Commit, Loaded, StateInUse, StorageError
-from tests.postgres import Server
 from tests.tracking.states import BOOK, Place, a_commit, books, clock_at, is_whole, keys, numbers, records
 from tests.tracking.stories import START
 
@@ -28,8 +27,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where a state of the test's own is to be."""
     if request.param == "sqlite":
         return Place(str(tmp_path / "state.db"))
-    server: Server = request.getfixturevalue("postgres_server")
-    return Place(server.database())
+    return Place(request.getfixturevalue("database"))
 
 
 # What is committed is what is loaded
