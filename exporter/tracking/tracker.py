@@ -15,28 +15,23 @@ import msgspec
 
 from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Drafting, Entry, is_read
-from exporter.tracking.identity import RUNNING, WAITING
+from exporter.tracking.gauges import gauges
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
-from exporter.tracking.reading import Reading
-from exporter.tracking.records import Record
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
+from exporter.tracking.round import Round, Surroundings
 from exporter.tracking.rules import Rules
-from exporter.tracking.sparse import CountFell, Sparse, Sweep, missing
+from exporter.tracking.sparse import CountFell
 from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
-from exporter.tracking.tallies import Draft, families, tasks, without
+from exporter.tracking.tallies import Draft, families, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 from exporter.unpod.urgency import Urgency
 
-_SWEPT_AT_ONCE: Final = 20
-"""Pages of a sweep that one poll reads at most."""
 _PUT_OFF: Final = 20
 """Polls in a row that may end without a part of the sweep that is due, for want of time."""
 _DOUBTED: Final = 3
 """Polls in a row that fail where the platform counts fewer tasks than before, until that is believed."""
-_LONGEST_UNCOMMITTED: Final = 10.0
-"""Seconds of a first reading that a kill may undo."""
 _OUTLIVED: Final = 2.5
 """Intervals that gauges outlive at least: a healthy agent's next poll begins after one and a half of them at most."""
 _NEARLY: Final = 0.999
@@ -293,17 +288,14 @@ class Tracker:
         state = self._identified(await self.load())
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)
-        read_from = None if self._rules.history is None else self._now() - self._rules.history
-        await entry.limit(read_from)
+        around = self._surroundings()
+        await entry.limit(around.read_from)
         urgency = Urgency.HISTORY if first else Urgency.FRESH
         unreadable = self._suspected.union(state.book.unreadable)
         pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
-        if first:
-            swept = await self._read_first(entry, pages, read_from)
-        else:
-            swept = await self._read_again(entry, pages, read_from)
-        now = self._now()
-        self._state = await entry.finish(now, pages, **swept)
+        reading = Round(entry, pages, state.book, around)
+        noted = await (reading.first() if first else reading.again(doubts=self._doubted < _DOUBTED))
+        self._state = await entry.finish(self._now(), pages, **noted)
         self._suspected, self._doubted = frozenset(), 0
         self._measure(self._state)
         return Outcome(
@@ -315,96 +307,27 @@ class Tracker:
             first=first,
         )
 
-    async def _read_first(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
-        """Reads the history for the first time, or what an earlier process has left of it."""
-        book = self._book
-        resume = None if book.sweep is None or book.reported is None else (book.sweep, book.reported)
-        reading = self._reading(entry, pages, read_from, resume=resume, unaccounted=book.unaccounted if resume else 0)
-        deepest, committed = book.sweep, self._elapsed()
-
-        async def commit() -> None:
-            self._state = await entry.commit(
-                complete=False,
-                sweep=deepest,
-                reported=pages.total,
-                unreadable=tuple(sorted(pages.unreadable)),
-                unaccounted=reading.unaccounted,
-            )
-
-        try:
-            async for part in reading.slices():
-                await entry.take(part, self._now())
-                last = part.place(len(part.page.tasks) - 1)
-                deepest = last if deepest is None or last is None else min(deepest, last)
-                del part  # and so its page, before the next one is waited for
-                if entry.is_worth_committing or self._elapsed() - committed >= _LONGEST_UNCOMMITTED:
-                    await commit()
-                    committed = self._elapsed()
-                self._ratio = reading.ratio
-                self._read_from_ratio = self._read_from_ratio or (self._now(), self._ratio)
-                self._progressed(self.agent, self.history_ratio)
-        except UnpodError:
-            # What was read is not read again.
-            if entry.changed:
-                await commit()
-            raise
-        return {"sweep": None, "swept": self._now(), "missing": reading.missing}
-
-    async def _read_again(self, entry: Entry, pages: Pages, read_from: float | None) -> dict[str, object]:
-        """Reads what can have changed, and a part of all the rest."""
-        book = self._book
-        # As good as known: it tells on which pages the unreadable tasks lie.
-        pages.total = book.reported
-        sparse = Sparse(
-            pages,
-            entry.watched,
-            page_size=lambda: entry.page_size,
-            counted=book.reported or 0,
-            known=lambda: entry.known,
-            task_bytes=book.task_bytes,
-            accepted=book.missing,
-            doubts=self._doubted < _DOUBTED,
+    def _surroundings(self) -> Surroundings:
+        history = self._rules.history
+        return Surroundings(
+            agent=self.agent,
+            source=self._source,
+            rules=self._rules,
+            now=self._now,
+            elapsed=self._elapsed,
+            read_from=None if history is None else self._now() - history,
+            committed=self._keep,
+            progressed=self._progress,
+            may_sweep=self._has_time,
         )
-        async for part in sparse.slices():
-            await entry.take(part, self._now())
-        if not sparse.is_answered:
-            async for part in self._reading(entry, pages, read_from).slices():
-                await entry.take(part, self._now())
-            return {}
-        entry.lose(sparse.lost)
-        fell = sparse.missing < min(0, book.missing)
-        reaches_back = (read_from or 0.0) < (book.read_from or 0.0)
-        missed = bool(sparse.lost) or sparse.missing > book.missing or fell or reaches_back
-        return await self._sweep(entry, pages, read_from, missed=missed)
 
-    async def _sweep(self, entry: Entry, pages: Pages, read_from: float | None, *, missed: bool) -> dict[str, object]:
-        """Goes on with the sweep of the whole history, as far as it is due; ``missed``: something is not where it
-        should be."""
-        book, now, interval = self._book, self._now(), self._rules.reconcile_interval
-        total, hurry = pages.total or 0, missed or book.hurry
-        place, begun = book.sweep, book.swept or now
-        # What is missing may lie above the place of a sweep that is under way.
-        anew, again = hurry and not book.hurry, book.hurry and (missed or book.again)
-        if anew or (place is None and (hurry or (interval and now - begun >= interval))):
-            place, begun = total - 1, now
-        if place is None or not (hurry or interval):
-            return {"hurry": hurry}
-        target = -1 if hurry else round(total * (1 - (now - begun) / interval))
-        urgency = Urgency.HISTORY if hurry else Urgency.SWEEP
-        retrying = Pages(self._source, self.agent, pages.unreadable, retry=True, urgency=urgency)
-        retrying.total = pages.total
-        sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=read_from)
-        async for part in sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or self._has_time()):
-            await entry.take(part, self._now())
-        pages.unreadable = retrying.unreadable
-        done = sweep.place < 0
-        return {
-            "sweep": None if done else sweep.place,
-            "swept": begun,
-            "hurry": hurry and (again or not done),
-            "again": again and not done,
-            "missing": missing(pages, entry.known) if done or hurry else book.missing,
-        }
+    def _keep(self, state: Loaded) -> None:
+        self._state = state
+
+    def _progress(self, ratio: float) -> None:
+        self._ratio = ratio
+        self._read_from_ratio = self._read_from_ratio or (self._now(), ratio)
+        self._progressed(self.agent, self.history_ratio)
 
     def _has_time(self) -> bool:
         """Whether a page of a sweep may be read now: a poll must not wait for it, nor put it off for ever."""
@@ -413,24 +336,6 @@ class Tracker:
             return False
         self._put_off = 0
         return True
-
-    def _reading(
-        self,
-        entry: Entry,
-        pages: Pages,
-        read_from: float | None,
-        *,
-        resume: tuple[int, int] | None = None,
-        unaccounted: int = 0,
-    ) -> Reading:
-        return Reading(
-            pages,
-            page_size=lambda: entry.page_size,
-            known=lambda: entry.known,
-            resume=resume,
-            unaccounted=unaccounted,
-            read_from=read_from,
-        )
 
     @property
     def _book(self) -> Book:
@@ -468,25 +373,7 @@ class Tracker:
     def _measure(self, state: Loaded) -> None:
         """Takes the gauges that depend on the time."""
         self._calls = sum(number for key, number in state.numbers.items() if key[0] == "calls")
-        now, book, known = self._now(), state.book, [record for record in state.watched.values() if record.open]
-        due = now - self._rules.overdue_grace
-        overdue: dict[Labels, float] = {}
-        oldest: dict[Labels, float] = {}
-        for record in known:
-            if record.status in WAITING and record.scheduled is not None and record.scheduled < due:
-                overdue[(record.execution_type,)] = overdue.get((record.execution_type,), 0) + 1
-            if (waits := _waits_since(record)) is not None:
-                oldest[(record.status,)] = min(waits, oldest.get((record.status,), waits))
-        self._gauges = {
-            "tasks": Gauge(tasks(state.numbers)),
-            "tasks_overdue": Gauge(overdue),
-            "tasks_unreadable": Gauge({(): len(book.unreadable)}),
-            "oldest_open_task_timestamp_seconds": Gauge(oldest),
-            "open_runs": Gauge({(): len({record.run for record in known if record.run})}),
-            "exporter_tracked_tasks": Gauge({(): state.tracked}),
-        }
-        optional = {"tasks_reported": book.reported, "last_call_end_timestamp_seconds": book.last_call_end}
-        self._gauges |= {name: Gauge({(): value}) for name, value in optional.items() if value is not None}
+        self._gauges = gauges(state, now=self._now(), overdue_grace=self._rules.overdue_grace)
 
     def health(self) -> dict[str, Family]:
         """The numbers that tell how the polls do."""
@@ -510,12 +397,3 @@ def _timely(state: Loaded, now: float) -> Loaded:
     book = state.book
     changes = {name: now for name in ("last_success", "swept") if (getattr(book, name) or 0.0) > now}
     return msgspec.structs.replace(state, book=msgspec.structs.replace(book, **changes)) if changes else state
-
-
-def _waits_since(record: Record) -> float | None:
-    """Since when an open task waits in its status: the table of ``oldest_open_task_timestamp_seconds``."""
-    if record.status in RUNNING:
-        return record.entered
-    if record.status == "scheduled" and record.scheduled is not None:
-        return record.scheduled
-    return record.created
