@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -86,6 +86,17 @@ class Server:
         """Makes changed settings hold."""
         self._control("reload")
 
+    def encrypt(self, cert: Path, key: Path) -> None:
+        """Takes TLS as well from now on."""
+        for name, file in (("server.crt", cert), ("server.key", key)):
+            shutil.copy(file, self.data / name)
+            if self._user:
+                shutil.chown(self.data / name, "nobody", self._user["group"])
+            (self.data / name).chmod(0o600)
+        with (self.data / "postgresql.conf").open("a") as settings:
+            settings.write("ssl = on\n")
+        self.reload()
+
     def database(self, *, template: str = "template1") -> str:
         """The URL of a new database, over TCP."""
         name = next(self._names)
@@ -100,7 +111,7 @@ class Server:
         url = self._empty.pop() if self._empty else self.database()
         yield url
         with self.admin(url.rpartition("/")[2]) as admin:
-            _end_sessions(admin, "datname = current_database()")
+            cut_others(admin)
             admin.execute("DROP SCHEMA IF EXISTS unpod_exporter CASCADE")
         self._empty.append(url)
 
@@ -117,10 +128,10 @@ class Server:
         with psycopg.connect(self.local_url(database), autocommit=True) as connection:
             yield connection
 
-    def cut_all(self) -> int:
-        """Ends all sessions but that of whoever asks, as a failover does; returns how many."""
-        with self.admin() as admin:
-            return _end_sessions(admin, "true")
+    def cut(self, url: str) -> int:
+        """Ends all sessions of a database, as a failover does; returns how many."""
+        with self.admin(url.rpartition("/")[2]) as admin:
+            return cut_others(admin)
 
     def _control(self, what: str, *options: object) -> None:
         self._run("pg_ctl", what, "-D", self.data, "-w", "-s", *options)
@@ -138,10 +149,11 @@ class Server:
                 raise RuntimeError(f"{program} failed: {said.read()}\n{log.read_text() if log.exists() else ''}")
 
 
-def _end_sessions(admin: psycopg.Connection[Any], which: LiteralString) -> int:
+def cut_others(admin: psycopg.Connection[Any]) -> int:
+    """Ends all sessions of the database that this one is of, but for this one; returns how many."""
     return admin.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"  # noqa: S608 - words of ours
-        f" WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND {which}"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ).rowcount
 
 

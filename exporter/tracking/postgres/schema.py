@@ -28,7 +28,7 @@ MIGRATIONS: Final[Migrations] = (
         " version integer NOT NULL, created double precision NOT NULL, identity uuid NOT NULL)",
         "CREATE TABLE unpod_exporter.agents ("
         " id integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY, handle text NOT NULL UNIQUE, book text NOT NULL,"
-        # Rises with each commit.
+        # Rises with each commit, by chance: no two writers come to the same.
         " revision bigint NOT NULL)",
         "CREATE TABLE unpod_exporter.numbers ("
         " agent integer NOT NULL, series text NOT NULL, value bigint NOT NULL, PRIMARY KEY (agent, series))",
@@ -100,8 +100,9 @@ def prepare(connection: Connection, now: float, migrations: Migrations = MIGRATI
 def about(connection: Connection, migrations: Migrations = MIGRATIONS) -> About | None:
     """What tells the state from others; None: there is none. Raises ``StorageError`` where it is newer than this
     exporter, or is not one."""
-    (found,) = connection.execute("SELECT to_regclass('unpod_exporter.state')").fetchone() or (None,)
-    if found is None:
+    # Not by to_regclass, which may not see yet what another session has just created.
+    found = "SELECT FROM pg_tables WHERE schemaname = 'unpod_exporter' AND tablename = 'state'"
+    if connection.execute(found).fetchone() is None:
         return None
     row = connection.execute("SELECT version, identity::text, created FROM unpod_exporter.state").fetchone()
     if row is None:

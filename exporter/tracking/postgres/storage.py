@@ -7,10 +7,12 @@ connection given up, changes nothing that is newer. So what is not known to have
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
+import psycopg
 from psycopg import errors
 
 from exporter.tracking.postgres import schema, tables
@@ -26,6 +28,8 @@ _OPENING: Final = 600.0
 """Seconds for what an older exporter has written to be brought up to date."""
 _LOADING: Final = 120.0
 """Seconds for an agent to be loaded: its tasks are counted."""
+_STEP: Final = 2**30
+"""Revisions rise by chance, by so much at most: a number of ours is never that of somebody else's commit."""
 _SIZED: Final = 60.0
 """Seconds between two looks at how large the state is."""
 
@@ -55,8 +59,8 @@ class PostgresStorage:
         self._sessions: set[schema.Session] = set()
         """All that this one has had."""
         self._agents: dict[str, int] = {}
-        self._revisions: dict[str, tuple[int, int]] = {}
-        """Of each agent that of the last commit known to have been made, and that of the last one tried."""
+        self._revisions: dict[str, tuple[int, ...]] = {}
+        """Of each agent that of the last commit known to have been made, and those that have been tried since then."""
         self._strangers: set[str] = set()
         """The agents that have not been loaded since the database has gone back behind what was committed."""
         self._size = 0
@@ -134,8 +138,8 @@ class PostgresStorage:
             raise type(error)(f"{self._target}: {error}") from error
         found = tables.agents(connection)
         if self._about is None and not self._shared:
-            self._revisions = {agent: (handle.revision, handle.revision) for agent, handle in found.items()}
-        for agent, (least, _) in self._revisions.items():
+            self._revisions = {agent: (handle.revision,) for agent, handle in found.items()}
+        for agent, (least, *_) in self._revisions.items():
             if self._about != about or (found[agent].revision if agent in found else 0) < least:
                 self._strangers.add(agent)
         self._about = about
@@ -172,29 +176,38 @@ class PostgresStorage:
             return None
         handle, loaded = found
         self._agents[agent] = handle.id
-        self._revisions[agent] = (handle.revision, handle.revision)
+        self._revisions[agent] = (handle.revision,)
         return loaded
 
     def _commit(self, connection: Connection, agent: str, commit: Commit) -> None:
         self._knows(agent)
         started = time.perf_counter()
-        least, tried = self._revisions.get(agent, (0, 0))
-        revision = tried + 1
-        # It may be made whatever is heard of it.
-        self._revisions[agent] = (least, revision)
-        if self._fence is None:
-            number = tables.write(connection, agent, commit, least=least, revision=revision)
-        else:
-            with connection.transaction():
-                self._fence(connection, agent)
-                number = tables.write(connection, agent, commit, least=least, revision=revision)
+        before = self._revisions.get(agent, (0,))
+        revision = before[-1] + 1 + secrets.randbelow(_STEP)
+        # It may be made whatever is heard of it, unless the server says that it was not.
+        self._revisions[agent] = (*before, revision)
+        try:
+            number = self._written(connection, agent, commit, before, revision)
+        except psycopg.Error:
+            if not connection.closed:
+                self._revisions[agent] = before
+            raise
         if number is None:
-            raise self._refused(connection, agent, least)
+            raise self._refused(connection, agent, before[0])
         self._agents[agent] = number
-        self._revisions[agent] = (revision, revision)
+        self._revisions[agent] = (revision,)
         self._committed(time.perf_counter() - started)
         if self._sized is None or self._elapsed() - self._sized > _SIZED:
             self._measure(connection)
+
+    def _written(
+        self, connection: Connection, agent: str, commit: Commit, before: tuple[int, ...], revision: int
+    ) -> int | None:
+        if self._fence is None:
+            return tables.write(connection, agent, commit, after=before, revision=revision)
+        with connection.transaction():
+            self._fence(connection, agent)
+            return tables.write(connection, agent, commit, after=before, revision=revision)
 
     def _refused(self, connection: Connection, agent: str, least: int) -> StorageError:
         """Why an agent was not written."""

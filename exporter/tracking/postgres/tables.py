@@ -20,9 +20,9 @@ _WRITE: Final = """
 WITH written AS (
     INSERT INTO unpod_exporter.agents AS known (handle, book, revision)
     SELECT %(handle)s::text, %(book)s::text, %(revision)s::bigint
-    WHERE %(least)s = 0 OR EXISTS (SELECT FROM unpod_exporter.agents WHERE handle = %(handle)s)
+    WHERE 0 = ANY (%(after)s::bigint[]) OR EXISTS (SELECT FROM unpod_exporter.agents WHERE handle = %(handle)s)
     ON CONFLICT (handle) DO UPDATE SET book = excluded.book, revision = excluded.revision
-    WHERE known.revision BETWEEN %(least)s AND %(revision)s - 1
+    WHERE known.revision = ANY (%(after)s::bigint[])
     RETURNING id
 ), counted AS (
     INSERT INTO unpod_exporter.numbers (agent, series, value)
@@ -48,7 +48,7 @@ class Handle(msgspec.Struct, frozen=True):
 
     id: int
     revision: int
-    """Rises with each commit."""
+    """Of its last commit."""
 
 
 def agents(connection: Connection) -> dict[str, Handle]:
@@ -95,11 +95,11 @@ def created_between(connection: Connection, agent: int, start: float, end: float
     return _records(connection, "created >= %s AND created < %s", agent, start, end)
 
 
-def write(connection: Connection, handle: str, commit: Commit, *, least: int, revision: int) -> int | None:
+def write(connection: Connection, handle: str, commit: Commit, *, after: Collection[int], revision: int) -> int | None:
     """Writes what has changed of an agent, whole or not at all; returns the number that it goes by.
 
-    None: nothing was written, since its revision (0: it was never written) lies not between ``least`` and this new
-    ``revision``.
+    None: nothing was written, since its revision (0: it was never written) is none of those that this new ``revision``
+    comes ``after``.
     """
     # In their order in the table, so that what lies together is written together, and whoever else writes waits.
     records = sorted(commit.records.items())
@@ -110,7 +110,7 @@ def write(connection: Connection, handle: str, commit: Commit, *, least: int, re
         {
             "handle": handle,
             "book": msgspec.json.encode(commit.book).decode(),
-            "least": least,
+            "after": list(after),
             "revision": revision,
             "series": [series_of(key) for key, _ in numbers],
             "values": [value for _, value in numbers],
