@@ -84,8 +84,8 @@ format: $(STAMP) ## the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## what is made from the catalog, the faults and the rules: three pages of docs, and the rules for Kubernetes
-	$(BIN)/python -m exporter.exposition.docs docs/metrics.md
+docs: $(STAMP) ## what is made from the catalog, the faults and the rules: four pages of docs, and the rules for Kubernetes
+	$(BIN)/python -m exporter.exposition.docs docs/metrics.md docs/backfill.md
 	$(BIN)/python -m tests.faults.docs
 	$(BIN)/python prometheus/document.py docs/alerts.md
 	$(BIN)/python prometheus/resources.py deploy/kubernetes/prometheus-operator/prometheusrule.yaml

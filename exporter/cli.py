@@ -18,7 +18,8 @@ import msgspec
 from exporter import __version__, console, demo, logs, service, systemd
 from exporter.config import Config, ConfigError, Shard, load
 from exporter.config.access import load_web
-from exporter.config.quantities import parse_duration
+from exporter.config.quantities import parse_duration, parse_moment
+from exporter.past.writer import BLOCKS, Span
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
 from exporter.tracking.log import Log
@@ -31,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ALONE: Final = Shard()
 _DEFAULT_FILE: Final = Path("config.yaml")
-_EXPECTED: Final = (ConfigError, StorageError, UnpodError, ListenError)
+_EXPECTED: Final = (ConfigError, StorageError, UnpodError, ListenError, service.PastError)
 """What a person can mend: told in a line, without a traceback."""
 
 
@@ -91,6 +92,30 @@ class _Duration(click.ParamType[float]):
         if not seconds:
             self.fail("must be longer than 0", param, ctx)
         return seconds
+
+
+class _Moment(click.ParamType[float]):
+    """Unix seconds of a date, or of so long ago."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return value if isinstance(value, float) else parse_moment(value, time.time())
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+class _Label(click.ParamType[tuple[str, str]]):
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"{value!r} is no label; write for example job=unpod", param, ctx)
+        return name, text
 
 
 _config_file = _option(
@@ -220,6 +245,60 @@ def once(
     text, well = _finish(service.poll_once(config, log, display), log)
     click.echo(text, nl=False)
     if not well:
+        sys.exit(1)
+
+
+@main.command()
+@_config_file
+@_state_path
+@_shard_index
+@_shard_count
+@_log_level
+@_log_format
+@click.option("--agent", "handles", multiple=True, metavar="HANDLE", help="Of this one alone; may be repeated.")
+@click.option("--from", "begin", type=_Moment(), help="A date, a UTC time, or 90d for so long ago. [default: all]")
+@click.option("--to", "end", type=_Moment(), help="Likewise. [default: where the numbers of the exporter begin]")
+@click.option("--step", type=_Duration(), default="1m", show_default=True, help="From one sample to the next.")
+@click.option(
+    "--label",
+    "labels",
+    type=_Label(),
+    multiple=True,
+    help="As Prometheus adds it to what it scrapes: job and instance at least; may be repeated.",
+)
+@click.option(
+    "--block-duration",
+    type=click.Choice(BLOCKS),
+    help="Write a file for each block of this length, its begin in the name, for promtool to be quick.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A file, or - for stdout."
+)
+def backfill(
+    config_file: Path | None,
+    state_path: str | None,
+    shard_index: int,
+    shard_count: int,
+    log_level: logs.Level,
+    log_format: logs.Format,
+    handles: tuple[str, ...],
+    begin: float | None,
+    end: float | None,
+    step: float,
+    labels: tuple[tuple[str, str], ...],
+    block_duration: str | None,
+    output: Path,
+) -> None:
+    """Writes the past of the agents, for promtool tsdb create-blocks-from openmetrics."""
+    try:
+        span = Span.of(step, begin, end, block_duration)
+        past = service.Past(span=span, labels=labels, file=None if output == Path("-") else output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    config = _loaded(config_file, state_path, shard=_shard(shard_index, shard_count))
+    config = service.only(config, handles) if handles else config
+    log, display = opened(log_level, log_format, time.monotonic)
+    if not _finish(service.write_past(config, past, log, display), log):
         sys.exit(1)
 
 

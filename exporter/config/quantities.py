@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 SECONDS: Final = {
@@ -46,6 +47,20 @@ def parse_duration(text: str) -> float:
     if milliseconds / 1000 > LONGEST:
         raise ValueError("is too long a duration")
     return milliseconds / 1000
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Unix seconds of a date or time as ISO 8601 writes it (without a zone: UTC), or of a duration before ``now``.
+
+    Raises ValueError, whose text says what would be right.
+    """
+    if text and _DURATION.fullmatch(text):
+        return now - parse_duration(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is no time; write for example 2026-05-01, 2026-05-01T08:00:00Z or 90d") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def format_duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.exposition.family import Family, Kind, Label, Scope
+from exporter.exposition.family import Family, Kind, Label, Scope, Told
 from exporter.unpod import vocabulary
 from exporter.unpod.errors import REASONS
 
@@ -94,6 +94,7 @@ _TASK_COUNTS: Final = (
         kind=Kind.COUNTER,
         help="Tasks created, as seen by polling",
         labels=(EXECUTION_TYPE,),
+        told=Told.CREATED,
     ),
     Family(
         name="unpod_task_transitions_total",
@@ -132,6 +133,7 @@ _TASK_COUNTS: Final = (
         help="From when a task was due (scheduled, else created) to the start of its first call, as seen by polling",
         labels=(EXECUTION_TYPE,),
         buckets=(1, 5, 15, 60, 300, 900, 3600, 14400, 86400),
+        told=Told.START,
     ),
 )
 
@@ -141,78 +143,92 @@ _CALL_COUNTS: Final = (
         kind=Kind.COUNTER,
         help="Ended calls, each attempt once, as seen by polling",
         labels=(DIRECTION, CALL_STATUS),
+        told=Told.END,
     ),
     Family(
         name="unpod_call_end_reasons_total",
         kind=Kind.COUNTER,
         help="Ended calls by group of end reasons, as seen by polling",
         labels=(END_REASON,),
+        told=Told.END,
     ),
     Family(
         name="unpod_call_end_codes_total",
         kind=Kind.COUNTER,
         help="Ended calls by the provider's own end reason, the first ones of an agent, then other, as seen by polling",
         labels=(CODE,),
+        told=Told.END,
     ),
     Family(
         name="unpod_calls_recorded_total",
         kind=Kind.COUNTER,
         help="Ended calls that have a recording, as seen by polling",
+        told=Told.END,
     ),
     Family(
         name="unpod_call_messages_total",
         kind=Kind.COUNTER,
         help="Transcript messages of ended calls, by who spoke, as seen by polling",
         labels=(ROLE,),
+        told=Told.END,
     ),
     Family(
         name="unpod_calls_silent_total",
         kind=Kind.COUNTER,
         help="Ended calls with a transcript in which the user said nothing, as seen by polling",
+        told=Told.END,
     ),
     Family(
         name="unpod_call_outcomes_total",
         kind=Kind.COUNTER,
         help="What came of calls, from their post-call data, as seen by polling",
         labels=(OUTCOME,),
+        told=Told.END,
     ),
     Family(
         name="unpod_call_sentiments_total",
         kind=Kind.COUNTER,
         help="Sentiment of calls, from their post-call data, as seen by polling",
         labels=(SENTIMENT,),
+        told=Told.END,
     ),
     Family(
         name="unpod_call_cost_dollars_total",
         kind=Kind.COUNTER,
         help="Cost of ended calls in US dollars, as seen by polling",
+        told=Told.END,
     ),
     Family(
         name="unpod_call_llm_tokens_total",
         kind=Kind.COUNTER,
         help="LLM tokens that calls used, as seen by polling",
         labels=(TOKEN_KIND,),
+        told=Told.END,
     ),
     Family(
         name="unpod_call_tts_characters_total",
         kind=Kind.COUNTER,
         help="Characters that calls had spoken by text to speech, as seen by polling",
+        told=Told.END,
     ),
     Family(
         name="unpod_call_stt_seconds_total",
         kind=Kind.COUNTER,
         help="Audio that calls had transcribed by speech to text, as seen by polling",
+        told=Told.END,
     ),
     Family(
         name="unpod_call_llm_latency_seconds",
         kind=Kind.SUMMARY,
         help="How long the LLM took to answer during calls, as seen by polling: count and sum, no quantiles",
+        told=Told.END,
     ),
     Family(
         name="unpod_number_calls_total",
         kind=Kind.COUNTER,
         help="Ended calls by the organisation's own number, the first ones of an agent, then other, as seen by polling",
         labels=(NUMBER, CALL_STATUS),
+        told=Told.END,
     ),
 )
 
@@ -366,6 +382,7 @@ def _durations(settings: Settings) -> Family:
         help="Duration of ended calls whose duration is known and above 0, as seen by polling",
         labels=(DIRECTION,),
         buckets=settings.call_duration_buckets,
+        told=Told.END,
     )
 
 

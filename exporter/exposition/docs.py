@@ -1,6 +1,6 @@
-"""The tables of docs/metrics.md, from the catalog: ``python -m exporter.exposition.docs docs/metrics.md`` renews them.
+"""Tables of pages in docs, from the catalog: ``python -m exporter.exposition.docs docs/metrics.md`` renews that one.
 
-The page itself is written by hand; only what stands between two marks is replaced:
+The pages themselves are written by hand; only what stands between two marks is replaced:
 
     <!-- begin: families of an agent -->
     ...
@@ -53,6 +53,16 @@ def _families(shown: Iterable[Family]) -> str:
     return _table(("family", "kind", "labels", "meaning"), rows)
 
 
+def _past(catalog: Iterable[Family]) -> str:
+    """What the history tells of the past of each family that is not about the exporter itself."""
+    rows = [
+        (f"`{family.name}`", family.kind, family.told or "")
+        for family in sorted(catalog, key=lambda family: family.told is None)
+        if family.scope is Scope.AGENT
+    ]
+    return _table(("family", "kind", "its past is told by the time"), rows)
+
+
 def _meaning(family: Family) -> str:
     buckets = f"; buckets {' '.join(f'{bound:g}' for bound in family.buckets)}" if family.buckets else ""
     return f"{family.help}{buckets}{' ⏳' if family.expires else ''}"
@@ -90,6 +100,7 @@ _TABLES: Final[Mapping[str, Callable[[Iterable[Family]], str]]] = {
     "families of an agent": _agent_families,
     "families of the exporter": _exporter_families,
     "vocabulary": _vocabulary,
+    "the past of each family": _past,
 }
 
 

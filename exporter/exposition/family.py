@@ -30,6 +30,14 @@ class Scope(enum.Enum):
     """The exporter's about itself, counted while it runs."""
 
 
+class Told(enum.StrEnum):
+    """Which time of the platform tells when what a family counts happened."""
+
+    CREATED = "when the task was created"
+    START = "when the task's first call began"
+    END = "when the call ended"
+
+
 class Label(msgspec.Struct, frozen=True):
     """A label and the values that it may have."""
 
@@ -66,6 +74,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it shows what the platform showed, and so disappears when that is too old."""
     zeroed: bool = True
     """Whether a published family without a value means 0; False where no value means that there is none."""
+    told: Told | None = None
+    """By which time the history tells its past; None: by none."""
 
     @property
     def source(self) -> str:

@@ -2,12 +2,15 @@
 
 from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform
 from exporter.service.parts import only
+from exporter.service.past import Past, PastError, write_past
 from exporter.service.reloading import Source
 from exporter.service.running import Web, run, stop_signals
 
 __all__ = [
     "Clock",
     "Exporter",
+    "Past",
+    "PastError",
     "Source",
     "Web",
     "all_readable",
@@ -17,4 +20,5 @@ __all__ = [
     "probe_platform",
     "run",
     "stop_signals",
+    "write_past",
 ]

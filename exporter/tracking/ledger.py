@@ -25,7 +25,7 @@ from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
 
 _LONGEST_DELAY: Final = 366 * 86_400.0
 """Seconds; a start that seems later than this comes from a wrong date."""
-_PATIENCE: Final = 6
+PATIENCE: Final = 6
 """How many settling times a stub is watched, since its record may come late."""
 _NO_CALL: Final = KnownCall()
 _SKEW: Final = 60.0
@@ -83,9 +83,9 @@ def _resolved(known: Record | None, task: Task) -> Task:
 
 def _settles(known: Record | None, task: Task, call: KnownCall | None, look: Look) -> float | None:
     """Until when a task that is not open is watched: for the settling time after a change, longer for a stub."""
-    waits = _PATIENCE * look.settling if call is not None and call.held is not None else look.settling
+    waits = PATIENCE * look.settling if call is not None and call.held is not None else look.settling
     if known is None:
-        until = _newest(task, look) + _PATIENCE * look.settling
+        until = _newest(task, look) + PATIENCE * look.settling
     elif (known.status, known.call, known.retry_attempt) != (task.status, call, task.retry_attempt):
         until = look.now + waits
     else:
@@ -213,7 +213,7 @@ def _hidden(before: KnownCall, task: Task, look: Look, draft: Draft) -> KnownCal
 
 
 def _first_seen(shown: Call, known: Record | None, task: Task, look: Look, draft: Draft) -> KnownCall:
-    if known is None and not _enriched(shown) and look.now - _newest(task, look) >= _PATIENCE * look.settling:
+    if known is None and not _enriched(shown) and look.now - _newest(task, look) >= PATIENCE * look.settling:
         # What is a stub for so long already will not be enriched any more.
         look = msgspec.structs.replace(look, settling=0.0)
     closed = known is None and look.history and _over(shown, task)

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, TypeVar, cast
 
@@ -23,6 +23,7 @@ from exporter.tracking import damage, tables
 from exporter.tracking.damage import SetAside
 from exporter.tracking.records import Record
 from exporter.tracking.storage import (
+    Book,
     Commit,
     Loaded,
     StateDamaged,
@@ -157,7 +158,7 @@ class SqliteStorage:
     def _begin(self) -> None:
         if self._path is not None:
             _refuse_stranger(self._path, self._named)
-            self._lock = _locked(self._path, self._named)
+            self._lock = locked(self._path, self._named)
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -184,18 +185,10 @@ class SqliteStorage:
 
     def _is_new(self, database: sqlite3.Connection) -> bool:
         """Raises ``StorageError`` where the file is not ours, before anything in it is changed."""
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (application,) = database.execute("PRAGMA application_id").fetchone()
         (found,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if found == 0:
             return True
-        if application != tables.APPLICATION_ID:
-            raise StorageError(f"{self._named} is a database of another program; name another file in state.path")
-        if version != tables.VERSION:
-            raise StorageError(
-                f"{self._named} has version {version}, this exporter reads version {tables.VERSION}; "
-                "run the exporter that wrote it, or name another file in state.path"
-            )
+        _refuse_foreign(database, self._named)
         return False
 
     def _replace(self, found: str, states: int) -> SetAside | None:
@@ -282,11 +275,39 @@ def _refuse_stranger(path: Path, named: str) -> None:
         raise StorageError(f"{named} is no state of this exporter; name another file in state.path")
 
 
+def _refuse_foreign(database: sqlite3.Connection, named: str) -> None:
+    """Raises ``StorageError`` where a database is not a state of this version."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    if application != tables.APPLICATION_ID:
+        raise StorageError(f"{named} is a database of another program; name another file in state.path")
+    if version != tables.VERSION:
+        raise StorageError(
+            f"{named} has version {version}, this exporter reads version {tables.VERSION}; "
+            "run the exporter that wrote it, or name another file in state.path"
+        )
+
+
+def books(path: Path) -> dict[str, Book]:
+    """What is known of each agent of the state at ``path`` as a whole, whichever process writes to it meanwhile.
+
+    Raises ``StorageError`` where it cannot be read or is not ours.
+    """
+    named = f"state file {path}"
+    _refuse_stranger(path, named)
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as database:
+            _refuse_foreign(database, named)
+            return {handle: tables.book(database, agent) for handle, agent in tables.agents(database).items()}
+    except (sqlite3.Error, OSError, StateDamaged) as error:
+        raise StorageError(f"{named}: {error}") from error
+
+
 def _lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _locked(path: Path, named: str) -> IO[str]:
+def locked(path: Path, named: str) -> IO[str]:
     """The lock beside the state, held until it is closed or the process is gone, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock_of(path).open("a+", encoding="ascii")

@@ -24,8 +24,9 @@ Key = tuple[str, ...]
 Numbers = Mapping[Key, int]
 
 BILLION: Final = 1_000_000_000
-_SUM: Final = "sum"
-_INFINITY: Final = "+Inf"
+SUM: Final = "sum"
+COUNT: Final = "count"
+INFINITY: Final = "+Inf"
 
 COUNTERS: Final = (
     "tasks_created",
@@ -98,8 +99,8 @@ _AMOUNT_KEYS: Final[tuple[Key, ...]] = (
     ("call_messages", "agent"),
     ("call_messages", "user"),
     ("call_messages", "other"),
-    (_LATENCY, "count"),
-    (_LATENCY, _SUM),
+    (_LATENCY, COUNT),
+    (_LATENCY, SUM),
 )
 """Where each field of ``Amounts`` is counted, in their order."""
 
@@ -109,7 +110,7 @@ class Draft:
 
     def __init__(self, limits: Limits, numbers: Numbers) -> None:
         self._limits = limits
-        self._texts = {family: (*map(bound_text, bounds), _INFINITY) for family, bounds in limits.buckets.items()}
+        self._texts = {family: (*map(bound_text, bounds), INFINITY) for family, bounds in limits.buckets.items()}
         self._capped = {family: _first_labels(numbers, family) for family in CAPPED}
         self.added: defaultdict[Key, int] = defaultdict(int)
         self.last_call_end: float | None = None
@@ -213,7 +214,7 @@ class Draft:
     def _observe(self, family: str, labels: Labels, value: float) -> None:
         bucket = self._texts[family][bisect_left(self._limits.buckets[family], value)]
         self.added[(family, *labels, bucket)] += 1
-        self.added[(family, *labels, _SUM)] += billionths(value)
+        self.added[(family, *labels, SUM)] += billionths(value)
 
     def _cap(self, family: str, value: str, limit: int) -> str:
         """``value`` if it is one of the first values of the family, or can still become one; else ``other``."""
@@ -276,7 +277,7 @@ def families(numbers: Numbers, limits: Limits, since: Mapping[str, float]) -> di
     for name, bounds in limits.buckets.items():
         shown[name] = Histogram(since.get(name, began), bounds, _distributions(by_family[name], bounds))
     latency = by_family[_LATENCY]
-    total = Total(latency.get(("count",), 0), latency.get((_SUM,), 0) / BILLION)
+    total = Total(latency.get((COUNT,), 0), latency.get((SUM,), 0) / BILLION)
     shown[_LATENCY] = Summary(since.get(_LATENCY, began), {(): total})
     return shown
 
@@ -287,10 +288,10 @@ def tasks(numbers: Numbers) -> dict[Labels, float]:
 
 
 def _distributions(cells: Mapping[Labels, int], bounds: tuple[float, ...]) -> dict[Labels, Distribution]:
-    buckets = (*map(bound_text, bounds), _INFINITY)
+    buckets = (*map(bound_text, bounds), INFINITY)
     return {
         labels: Distribution(
-            tuple(cells.get((*labels, bucket), 0) for bucket in buckets), cells.get((*labels, _SUM), 0) / BILLION
+            tuple(cells.get((*labels, bucket), 0) for bucket in buckets), cells.get((*labels, SUM), 0) / BILLION
         )
         for labels in {cell[:-1] for cell in cells}
     }

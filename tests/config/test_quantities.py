@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.config.quantities import format_duration, parse_duration, parse_size
+from exporter.config.quantities import format_duration, parse_duration, parse_moment, parse_size
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,27 @@ def test_durations_are_read_as_prometheus_reads_them(text: str, seconds: float) 
 def test_anything_else_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-05-01", 1_777_593_600),
+        ("2026-05-01T08:00:00", 1_777_622_400),
+        ("2026-05-01T08:00:00Z", 1_777_622_400),
+        ("2026-05-01T13:30:00+05:30", 1_777_622_400),
+        ("90d", 1_800_000_000 - 90 * 86_400),
+        ("1h30m", 1_800_000_000 - 5_400),
+    ],
+)
+def test_moments_are_dates_in_utc_or_so_long_ago(text: str, moment: float) -> None:
+    assert parse_moment(text, 1_800_000_000.0) == moment
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1764000000", "01.05.2026", "-90d"])
+def test_anything_else_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time; write for example"):
+        parse_moment(text, 1_800_000_000.0)
 
 
 @pytest.mark.parametrize("text", ["300y", "9" * 30 + "s", "9" * 5000 + "ms"])

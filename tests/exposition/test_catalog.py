@@ -11,7 +11,8 @@ from exporter.exposition import docs
 from exporter.exposition.catalog import Settings
 from exporter.exposition.family import Family, Kind, Scope
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "metrics.md"
 PUBLIC = [
     "unpod_agent_info",
     "unpod_agent_up",
@@ -122,9 +123,10 @@ def test_buckets_of_call_durations_are_configurable() -> None:
     }
 
 
-def test_the_page_is_what_the_catalog_says() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert docs.renew(page) == page, "renew it: python -m exporter.exposition.docs docs/metrics.md"
+@pytest.mark.parametrize("name", ["metrics.md", "backfill.md"])
+def test_the_pages_are_what_the_catalog_says(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    assert docs.renew(page) == page, f"renew it: python -m exporter.exposition.docs docs/{name}"
 
 
 def test_the_page_names_every_family_and_every_value_of_a_label(catalog: tuple[Family, ...]) -> None:
