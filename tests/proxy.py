@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import Enum, auto
@@ -43,6 +44,10 @@ class Proxy:
         self._to = port
         self._released = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def url(self, of: str) -> str:
+        """The URL of a database by way of this."""
+        return re.sub(r":\d+/", f":{self.port}/", of)
 
     def cut(self) -> None:
         """Ends all connections, without a word."""

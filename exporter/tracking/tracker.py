@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -226,14 +226,18 @@ class Tracker:
         Raises ``StorageError``.
         """
         if self._state is None:
-            loaded = await self._storage.load(self.agent) or Loaded(
-                book=self._new_book(), numbers={}, watched={}, tracked=0
-            )
-            self._state = await self._adopted(loaded)
-            if self._complete:
-                self._measure(self._state)
-        self._state = _timely(self._state, self._now())
+            await self._load()
+        self._state = _timely(cast(Loaded, self._state), self._now())
         return self._state
+
+    async def _load(self) -> None:
+        """Where it cannot be loaded, what was known before is still shown."""
+        loaded = await self._storage.load(self.agent) or Loaded(
+            book=self._new_book(), numbers={}, watched={}, tracked=0
+        )
+        self._state = await self._adopted(loaded)
+        if self._complete:
+            self._measure(self._state)
 
     async def obey(self, rules: Rules) -> None:
         """Other rules from now on; no poll may be under way. What they count in another way begins anew, as it would
@@ -284,7 +288,7 @@ class Tracker:
 
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:
-            self._state = None
+            await self._load()
         state = self._identified(await self.load())
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)

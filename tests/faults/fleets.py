@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.rules import Rules
-from tests.truth.harness import LIMITS, Bench, bench
+from tests.truth.harness import LIMITS, Bench, Database, bench
 from tests.truth.oracle import Key
 from tests.truth.test_truth import STEADY
 
@@ -29,9 +29,10 @@ GAUGES: Final = (
 
 
 @asynccontextmanager
-async def read_once(tmp_path: Path, *, polls: int = 3, patience: float = 10.0) -> AsyncIterator[Bench]:
-    """A bench whose agents have been polled so many times."""
-    made = bench(tmp_path / "state.db", PROFILES, seed=5, history=1.0, rules=RULES, restless_ties=0, patience=patience)
+async def read_once(home: Path | Database, *, polls: int = 3, patience: float = 10.0) -> AsyncIterator[Bench]:
+    """A bench whose agents have been polled so many times; its state is in this folder, or in a database."""
+    where = home / "state.db" if isinstance(home, Path) else home
+    made = bench(where, PROFILES, seed=5, history=1.0, rules=RULES, restless_ties=0, patience=patience)
     async with made as opened:
         for _ in range(polls):
             opened.clock.now += 120

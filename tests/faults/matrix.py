@@ -14,6 +14,7 @@ from socket import socket
 from typing import Any, Final
 
 from exporter.simulator.faults import Fault
+from tests.faults import databases
 from tests.truth.harness import Bench
 
 Begin = Callable[[Bench], AbstractAsyncContextManager[None]]
@@ -43,6 +44,8 @@ class Row:
     """Families that may be less than exact."""
     first: bool = True
     """Whether it is also run during a first reading."""
+    database: bool = False
+    """Whether the state is in PostgreSQL."""
 
     @property
     def name(self) -> str:
@@ -144,6 +147,7 @@ async def tasks_overwritten(made: Bench) -> AsyncIterator[None]:
 
 WRITTEN = "the first commit that works takes along what is kept"
 HELD = "`exporter_state_commit_failures_total` rises, `exporter_state_uncommitted_tasks` above 0"
+ANSWERED = "the next poll that the database answers"
 ROWS: Final = (
     # The network
     Row("connection refused", nobody_listens, "connection"),
@@ -229,5 +233,38 @@ ROWS: Final = (
         "between the last commit and the reading that follows",
         heals="at once, with a new state",
         first=False,
+    ),
+    # The database
+    Row("PostgreSQL cuts all connections (a restart, a failover)", databases.cut, database=True),
+    Row(
+        "PostgreSQL cannot be reached",
+        databases.unreachable,
+        "internal",
+        shows="the log names the server and what it said",
+        heals=ANSWERED,
+        first=False,
+        database=True,
+    ),
+    Row(
+        "PostgreSQL is silent (black hole)",
+        databases.silent,
+        "internal",
+        shows="ten seconds for the first poll, the others wait for nothing",
+        heals=ANSWERED,
+        first=False,
+        database=True,
+    ),
+    Row("PostgreSQL is read-only (a standby)", databases.read_only, shows=HELD, heals=WRITTEN, database=True),
+    Row("the disk of PostgreSQL is full", databases.full, shows=HELD, heals=WRITTEN, database=True),
+    Row(
+        "the state in PostgreSQL is dropped, or goes back to a backup",
+        databases.dropped,
+        shows="`exporter_state_created_timestamp_seconds` changes; `agent_history_complete` 0 until the history "
+        "has been read again",
+        numbers="counters go on from memory, nothing is counted twice; missing is what happened to settled tasks "
+        "between the last commit and the reading that follows",
+        heals="at once, with a new state",
+        first=False,
+        database=True,
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from exporter.tracking.report import Counter, Gauge
 from tests.faults import docs
 from tests.faults.fleets import poll_all, read_once, shown_by
 from tests.faults.matrix import ROWS, Row
-from tests.truth.harness import Bench
+from tests.proxy import proxied
+from tests.truth.harness import Bench, Database
 
 PATIENCE = 0.5
 """Seconds after which a request is given up: two of the faults last as long."""
@@ -30,9 +33,27 @@ def health(made: Bench, handle: str) -> dict[str, object]:
     return {"up": up and up.values[()], "failures": {labels[0] for labels in failures.values}}
 
 
+@pytest.fixture
+def home(request: pytest.FixtureRequest, tmp_path: Path, row: Row) -> Path | Database:
+    """Where the state is that a row wants: in this folder, or in a database."""
+    if not row.database:
+        return tmp_path
+    return Database(request.getfixturevalue("database"), request.getfixturevalue("postgres_server"))
+
+
+@asynccontextmanager
+async def stood(home: Path | Database, row: Row, *, polls: int = 3) -> AsyncIterator[Bench]:
+    """A fleet that was polled so many times, and is about to meet the fault."""
+    async with AsyncExitStack() as stack:
+        if isinstance(home, Database):
+            proxy = await stack.enter_async_context(proxied(home.server.port))
+            home = Database(proxy.url(home.url), home.server, proxy)
+        yield await stack.enter_async_context(read_once(home, polls=polls, patience=is_patient(row)))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-async def test_a_fleet_that_was_read_meets_the_fault(tmp_path: Path, row: Row) -> None:
-    async with read_once(tmp_path, patience=is_patient(row)) as made:
+async def test_a_fleet_that_was_read_meets_the_fault(home: Path | Database, row: Row) -> None:
+    async with stood(home, row) as made:
         made.clock.now += 60
         before, fresh = shown_by(made), {one: made.report(one).fresh_until for one in made.world.handles}
         async with row.begins(made):
@@ -59,8 +80,8 @@ async def test_a_fleet_that_was_read_meets_the_fault(tmp_path: Path, row: Row) -
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.first], ids=lambda row: row.name)
-async def test_a_first_reading_meets_the_fault(tmp_path: Path, row: Row) -> None:
-    async with read_once(tmp_path, polls=0, patience=is_patient(row)) as made:
+async def test_a_first_reading_meets_the_fault(home: Path | Database, row: Row) -> None:
+    async with stood(home, row, polls=0) as made:
         async with row.begins(made):
             for handle in made.world.handles:
                 outcome = await made.poll(handle)
@@ -72,9 +93,9 @@ async def test_a_first_reading_meets_the_fault(tmp_path: Path, row: Row) -> None
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.first and row.reason], ids=lambda row: row.name)
-async def test_a_first_reading_meets_the_fault_halfway(tmp_path: Path, row: Row) -> None:
+async def test_a_first_reading_meets_the_fault_halfway(home: Path | Database, row: Row) -> None:
     """From its third page on; what was read before is not lost, and nothing of it is counted again."""
-    async with read_once(tmp_path, polls=0, patience=is_patient(row)) as made:
+    async with stood(home, row, polls=0) as made:
         handle = made.world.handles[0]
         fault = row.begins(made)
 

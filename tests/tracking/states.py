@@ -21,6 +21,8 @@ from tests.tracking.stories import START
 
 BOOK = Book(since=START, count_from=None)
 IMPATIENT = Limits(patience=0.2)
+HASTY = Limits(connect=1.0, work=0.3, rest=0.0, patience=0.2)
+"""A database that does not answer is soon given up, and tried again at once."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,8 +24,8 @@ from exporter.tracking.storage import (
     StateUnwritable,
 )
 from tests.postgres import Server
-from tests.proxy import DOWN, UP, Fate, Proxy, proxied
-from tests.tracking.states import IMPATIENT, a_commit, is_whole
+from tests.proxy import DOWN, UP, Fate, proxied
+from tests.tracking.states import HASTY, IMPATIENT, a_commit, is_whole
 from tests.truth.harness import Notes
 
 BOOK = Book(since=1.0, count_from=0.0)
@@ -39,11 +38,6 @@ async def opened(url: str, **options: Any) -> AsyncIterator[PostgresStorage]:
         yield storage
     finally:
         await storage.close()
-
-
-def through(proxy: Proxy, url: str) -> str:
-    """The URL of the same database by way of a proxy."""
-    return re.sub(r":\d+/", f":{proxy.port}/", url)
 
 
 def of(number: int, **changes: Any) -> Commit:
@@ -101,9 +95,6 @@ async def test_of_two_that_share_a_state_none_writes_over_what_it_has_not_loaded
 # Wherever the connection is lost
 
 
-HASTY = Limits(connect=1.0, work=0.3, rest=0.0, patience=0.2)
-
-
 async def number_in(storage: State, agent: str = "a") -> int:
     """What all of an agent tells, or would if it were whole."""
     loaded = await storage.load(agent)
@@ -137,7 +128,7 @@ class Once:
 async def test_a_commit_whose_connection_is_cut_is_made_once(
     database: str, postgres_server: Server, direction: str, fate: Fate
 ) -> None:
-    async with proxied(postgres_server.port) as proxy, opened(through(proxy, database)) as storage:
+    async with proxied(postgres_server.port) as proxy, opened(proxy.url(database)) as storage:
         await storage.commit("a", a_commit(1))
         proxy.rule = rule = Once(direction, fate)
         await storage.commit("a", a_commit(2))
@@ -165,7 +156,7 @@ async def test_wherever_connections_are_cut_what_was_told_is_there_in_the_end(
 
     log = Notes()
     async with proxied(postgres_server.port) as proxy:
-        storage = await PostgresStorage.open(Target(url=through(proxy, database)), limits=HASTY)
+        storage = await PostgresStorage.open(Target(url=proxy.url(database)), limits=HASTY)
         overlay = Overlay(storage, log, clock=lambda: 0.0)
         proxy.rule = rule
         for number in range(1, 60):
@@ -186,7 +177,7 @@ async def test_a_commit_that_arrives_late_changes_nothing_that_is_newer(database
     """Of one who shares the state: nobody ends the session that it was sent in."""
     async with (
         proxied(postgres_server.port) as proxy,
-        opened(through(proxy, database), limits=HASTY, shared=True) as storage,
+        opened(proxy.url(database), limits=HASTY, shared=True) as storage,
     ):
         await storage.commit("a", a_commit(1))
         proxy.rule = rule = Once(UP, Fate.HELD)
@@ -217,7 +208,7 @@ def sessions(admin: psycopg.Connection[Any], url: str) -> int:
 
 async def test_one_whose_connection_was_swallowed_takes_its_state_back(database: str, postgres_server: Server) -> None:
     """The server still thinks that the connection before lives, and holds the lock."""
-    async with proxied(postgres_server.port) as proxy, opened(through(proxy, database), limits=HASTY) as storage:
+    async with proxied(postgres_server.port) as proxy, opened(proxy.url(database), limits=HASTY) as storage:
         await storage.commit("a", a_commit(1))
         proxy.rule = rule = Once(UP, Fate.HELD)
         with pytest.raises(StateUnwritable):
@@ -234,7 +225,7 @@ async def test_a_server_that_is_silent_holds_nobody_up_and_is_not_asked_by_every
     limits = Limits(connect=1.0, work=0.3, rest=100.0, patience=0.2)
     now = 0.0
     async with proxied(postgres_server.port) as proxy:
-        storage = await PostgresStorage.open(Target(url=through(proxy, database)), limits=limits, elapsed=lambda: now)
+        storage = await PostgresStorage.open(Target(url=proxy.url(database)), limits=limits, elapsed=lambda: now)
         await storage.commit("a", a_commit(1))
         proxy.hold()
         begun, turns = time.monotonic(), 0

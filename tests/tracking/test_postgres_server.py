@@ -17,9 +17,9 @@ from exporter.tracking.storage import StateDamaged, StateInUse, StateSetAside, S
 from tests.certificates import Authority
 from tests.postgres import PASSWORD, SECRETIVE, Server, cut_others, running
 from tests.proxy import proxied
-from tests.tracking.states import IMPATIENT, a_commit
+from tests.tracking.states import HASTY, IMPATIENT, a_commit
 from tests.tracking.stories import START
-from tests.tracking.test_postgres import HASTY, number_in, opened, through
+from tests.tracking.test_postgres import number_in, opened
 from tests.truth.harness import Notes
 
 
@@ -340,7 +340,7 @@ async def test_an_exporter_whose_state_another_has_taken_meanwhile_writes_nothin
     """It could not connect for a while, and the other one was started in its place."""
     async with (
         proxied(postgres_server.port) as proxy,
-        opened(through(proxy, database), limits=HASTY) as first,
+        opened(proxy.url(database), limits=HASTY) as first,
     ):
         await first.commit("a", a_commit(1))
         proxy.refuses = True

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from exporter.exposition.catalog import Settings as Shown
 from exporter.exposition.catalog import buckets
@@ -19,14 +19,19 @@ from exporter.simulator.runner import serve
 from exporter.simulator.world import World
 from exporter.tracking.damage import SetAside
 from exporter.tracking.overlay import Overlay
+from exporter.tracking.postgres import PostgresStorage, Target
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Report, Summary
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import State
 from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
 from exporter.unpod.facts import Page
 from exporter.unpod.urgency import Urgency
+from tests.postgres import Server
+from tests.proxy import Proxy
+from tests.tracking.states import HASTY
 from tests.truth.oracle import BOUNDS, Key, Oracle, Sight, Timeline
 
 START = 1_764_000_000.0
@@ -89,6 +94,15 @@ class Notes(list[tuple[str, dict[str, Any]]]):
         return [fields for name, fields in self if name == event]
 
 
+class Database(NamedTuple):
+    """Where a state is in PostgreSQL."""
+
+    url: str
+    server: Server
+    proxy: Proxy | None = None
+    """What the URL leads through."""
+
+
 class Platform(Protocol):
     """What a bench asks of a simulated platform."""
 
@@ -106,7 +120,7 @@ class Bench:
         world: Platform,
         clock: Clock,
         client: Client,
-        path: Path,
+        home: Path | Database,
         rules: Rules,
         faults: Faults | None = None,
     ) -> None:
@@ -114,7 +128,9 @@ class Bench:
         self.clock = clock
         self.faults = faults or Faults()
         self.rules = rules
-        self.path = path
+        self.database = None if isinstance(home, Path) else home
+        self.path = home if isinstance(home, Path) else Path()
+        """Of the state, where it is in a file."""
         self.before: Callable[[int], Awaitable[None]] = nothing
         self.oracles = {handle: Oracle(settling=rules.settling_time) for handle in world.handles}
         self.measured: dict[str, float] = {}
@@ -130,6 +146,7 @@ class Bench:
         self._history_ends: dict[str, float] = {}
         self._heard = 0
         self.log = Notes()
+        self._state: State
         self._storage: Overlay
         self._trackers: dict[str, Tracker] = {}
         self._witnesses: dict[str, Witness] = {}
@@ -140,8 +157,8 @@ class Bench:
 
     async def start(self) -> None:
         """A process starts: nothing is in memory, everything is on disk."""
-        state = await SqliteStorage.open(self.path, clock=self.now, told=self.told.append)
-        self._storage = Overlay(state, self.log, clock=self.now)
+        self._state = await self._opened()
+        self._storage = Overlay(self._state, self.log, clock=self.now)
         for handle in self.world.handles:
             witness = Witness(self._client, self.clock, self.now, lambda request: self.before(request))
             tracker = Tracker(handle, witness, self._storage, self.rules, now=self.now, elapsed=self.clock)
@@ -149,6 +166,11 @@ class Bench:
             self._witnesses[handle], self._trackers[handle] = witness, tracker
             if handle in self.measured:
                 self.measured[handle] = self.now()
+
+    async def _opened(self) -> State:
+        if self.database is None:
+            return await SqliteStorage.open(self.path, clock=self.now, told=self.told.append)
+        return await PostgresStorage.open(Target(url=self.database.url), limits=HASTY, clock=self.now)
 
     async def stop(self) -> None:
         """The process ends."""
@@ -196,9 +218,13 @@ class Bench:
         self.measured.pop(handle, None)
 
     async def die(self, path: Path) -> None:
-        """The process is killed: what is on disk is all that is left, and goes on at ``path``."""
-        self.leave(path)
-        await self.go_on(path)
+        """The process is killed: what is on disk is all that is left, and goes on at ``path``, or in the database."""
+        if self.database is None:
+            self.leave(path)
+            await self.go_on(path)
+        else:
+            await self._state.close()
+            await self.start()
 
     def leave(self, path: Path) -> None:
         """What would be left on disk if the process were killed now."""
@@ -303,7 +329,7 @@ def client_of(url: str, now: Callable[[], float], clock: Clock, patience: float 
 
 @asynccontextmanager
 async def bench(
-    path: Path,
+    home: Path | Database,
     profiles: Sequence[Profile],
     *,
     seed: int,
@@ -320,7 +346,7 @@ async def bench(
         serve(world, clock=clock, token=TOKEN, faults=faults, gzip=gzip) as url,
         client_of(url, lambda: made.now(), clock, patience) as client,
     ):
-        made = Bench(world, clock, client, path, rules or Rules(limits=LIMITS), faults)
+        made = Bench(world, clock, client, home, rules or Rules(limits=LIMITS), faults)
         await made.start()
         try:
             yield made

@@ -13,7 +13,7 @@ import pytest
 from exporter.simulator.faults import Fault
 from exporter.simulator.profiles import DEFAULT_PROFILES
 from exporter.tracking.rules import Rules
-from tests.truth.harness import LIMITS, Bench, bench
+from tests.truth.harness import LIMITS, Bench, Database, bench
 
 READABLE = tuple(profile for profile in DEFAULT_PROFILES if not profile.no_access)
 BUSY = tuple(
@@ -61,6 +61,20 @@ HARMLESS = ("nan", "control_characters", "lone_surrogate", "bad_utf8", "duplicat
 """Faults through which the data can still be told."""
 
 
+def on_both(files: int, databases: int = 1) -> pytest.MarkDecorator:
+    """So many seeds with the state in a file, and so many with it in PostgreSQL."""
+    runs = [("file", seed) for seed in range(files)] + [("database", seed) for seed in range(databases)]
+    return pytest.mark.parametrize(("home", "seed"), runs, indirect=["home"])
+
+
+@pytest.fixture
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Database:
+    """Where a state of the test's own is to be."""
+    if request.param == "file":
+        return tmp_path / "state.db"
+    return Database(request.getfixturevalue("database"), request.getfixturevalue("postgres_server"))
+
+
 async def wander(made: Bench, random: Random, polls: int, *, gap: float = 120.0) -> None:
     """Polls agents at random moments and checks each of them."""
     for _ in range(polls):
@@ -76,16 +90,16 @@ async def test_polls_at_random_moments(tmp_path: Path, seed: int) -> None:
         await wander(made, Random(seed), 30)
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_tasks_that_are_tried_again_and_again(tmp_path: Path, seed: int) -> None:
-    async with bench(tmp_path / "state.db", BUSY, seed=seed, history=1.0) as made:
+@on_both(6)
+async def test_tasks_that_are_tried_again_and_again(home: Path | Database, seed: int) -> None:
+    async with bench(home, BUSY, seed=seed, history=1.0) as made:
         await wander(made, Random(seed), 40, gap=300.0)
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_restarts(tmp_path: Path, seed: int) -> None:
+@on_both(4)
+async def test_restarts(home: Path | Database, seed: int) -> None:
     random = Random(seed)
-    async with bench(tmp_path / "state.db", BUSY, seed=seed, history=1.0) as made:
+    async with bench(home, BUSY, seed=seed, history=1.0) as made:
         for _ in range(10):
             await wander(made, random, 3)
             await made.stop()
@@ -115,11 +129,11 @@ async def test_faults_change_no_number(tmp_path: Path, seed: int) -> None:
         await wander(made, random, 10)
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_a_first_reading_that_fails_halfway_counts_nothing_twice(tmp_path: Path, seed: int) -> None:
+@on_both(4)
+async def test_a_first_reading_that_fails_halfway_counts_nothing_twice(home: Path | Database, seed: int) -> None:
     random = Random(seed)
     rules = Rules(limits=LIMITS, page_size=20)
-    async with bench(tmp_path / "state.db", READABLE, seed=seed, history=4.0, rules=rules) as made:
+    async with bench(home, READABLE, seed=seed, history=4.0, rules=rules) as made:
         for handle in made.world.handles:
             for page in (2, 3, 5):
                 made.faults.add(Fault(kind="bad_gateway", page=page))
@@ -136,24 +150,24 @@ async def test_odd_answers_that_can_be_read_are_read(tmp_path: Path, kind: str) 
         await wander(made, Random(3), 20)
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_tasks_that_arrive_while_pages_are_read(tmp_path: Path, seed: int) -> None:
+@on_both(4)
+async def test_tasks_that_arrive_while_pages_are_read(home: Path | Database, seed: int) -> None:
     random = Random(seed)
 
     async def time_passes(request: int) -> None:
         made.clock.now += random.expovariate(1 / 20)
 
     rules = Rules(limits=LIMITS, page_size=25)
-    async with bench(tmp_path / "state.db", READABLE, seed=seed, history=3.0, rules=rules) as made:
+    async with bench(home, READABLE, seed=seed, history=3.0, rules=rules) as made:
         made.before = time_passes
         await wander(made, random, 12)
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_a_kill_at_any_request(tmp_path: Path, seed: int) -> None:
+@on_both(6)
+async def test_a_kill_at_any_request(home: Path | Database, tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     rules = Rules(limits=LIMITS, page_size=25)
-    async with bench(tmp_path / "state.db", BUSY, seed=seed, history=1.0, rules=rules) as made:
+    async with bench(home, BUSY, seed=seed, history=1.0, rules=rules) as made:
         for number in range(12):
             handle = random.choice(made.world.handles)
             made.clock.now += random.expovariate(1 / 120)

@@ -63,6 +63,8 @@ class PostgresStorage:
         """Of each agent that of the last commit known to have been made, and those that have been tried since then."""
         self._strangers: set[str] = set()
         """The agents that have not been loaded since the database has gone back behind what was committed."""
+        self._untold: set[str] = set()
+        """Those of them of which nobody has heard yet."""
         self._size = 0
         self._sized: float | None = None
 
@@ -137,14 +139,20 @@ class PostgresStorage:
         except StorageError as error:
             raise type(error)(f"{self._target}: {error}") from error
         found = tables.agents(connection)
-        if self._about is None and not self._shared:
+        if self._about is not None:
+            self._compare(found, same=self._about == about)
+        elif not self._shared:
             self._revisions = {agent: (handle.revision,) for agent, handle in found.items()}
-        for agent, (least, *_) in self._revisions.items():
-            if self._about != about or (found[agent].revision if agent in found else 0) < least:
-                self._strangers.add(agent)
         self._about = about
         self._agents = {agent: handle.id for agent, handle in found.items()}
         self._sessions.add(schema.session(connection))
+
+    def _compare(self, found: dict[str, tables.Handle], *, same: bool) -> None:
+        """Notes of which agents the database holds less than was committed, as when it is not the ``same`` state."""
+        for agent, (least, *_) in self._revisions.items():
+            if not same or (found[agent].revision if agent in found else 0) < least:
+                self._strangers.add(agent)
+                self._untold.add(agent)
 
     def _lock(self, connection: Connection) -> None:
         """Raises ``StateInUse``."""
@@ -164,10 +172,13 @@ class PostgresStorage:
     def _knows(self, agent: str) -> bool:
         """Raises ``StateSetAside`` for an agent of which more is known in memory than the database holds now."""
         if agent in self._strangers:
-            raise StateSetAside(f"{self._target} has gone back behind what was committed")
+            raise self._gone_back(agent)
         return agent in self._agents
 
     def _load(self, connection: Connection, agent: str) -> Loaded | None:
+        if agent in self._untold:
+            # Whoever has not heard of it would take what it loads for all that was ever known.
+            raise self._gone_back(agent)
         self._strangers.discard(agent)
         self._revisions.pop(agent, None)
         found = tables.load(connection, agent, _LOADING)
@@ -214,8 +225,12 @@ class PostgresStorage:
         found = tables.agents(connection).get(agent)
         if found is None or found.revision < least:
             self._strangers.add(agent)
-            return StateSetAside(f"{self._target} has gone back behind what was committed")
+            return self._gone_back(agent)
         return StateTaken(f"{self._target}: another exporter has written the agent meanwhile")
+
+    def _gone_back(self, agent: str) -> StateSetAside:
+        self._untold.discard(agent)
+        return StateSetAside(f"{self._target} has gone back behind what was committed")
 
     def _measure(self, connection: Connection) -> None:
         self._size = tables.size(connection)
