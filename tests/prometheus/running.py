@@ -90,7 +90,7 @@ async def scraping(folder: Path, address: str) -> AsyncIterator[Prometheus]:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, config: Mapping[str, Any]) -> AsyncIterator[Prometheus]:
+async def prometheus(folder: Path, config: Mapping[str, Any], *flags: str) -> AsyncIterator[Prometheus]:
     """A Prometheus with this configuration, which keeps what it knows in ``folder``/tsdb."""
     every_second = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump({"global": every_second, **config}), encoding="utf-8")
@@ -101,6 +101,7 @@ async def prometheus(folder: Path, config: Mapping[str, Any]) -> AsyncIterator[P
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             "--web.listen-address=127.0.0.1:0",
+            *flags,
             stdout=file,
             stderr=file,
         )

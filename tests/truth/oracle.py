@@ -60,6 +60,11 @@ class Timeline:
             self._times.append(event.at)
             self._sights.append(sight)
 
+    @property
+    def begins(self) -> float:
+        """When the task was first shown."""
+        return self._times[0]
+
     def at(self, moment: float) -> Sight:
         return self._sights[bisect_right(self._times, moment) - 1]
 
