@@ -139,9 +139,10 @@ def carried(state: Loaded) -> Loaded | None:
     )
     # Tasks of the same moment as the newest one may have been known.
     count_from = book.count_from if book.newest is None else math.nextafter(book.newest, math.inf)
-    anew = {"complete": False, "carried": True, "count_from": count_from, "sweep": None, "swept": None}
+    anew = {"complete": False, "carried": True, "count_from": count_from, "sweep": None, "swept": None, "unread": None}
+    nothing = {"hurry": False, "again": False, "missing": 0, "reported": None, "unreadable": (), "shown": None}
     return Loaded(
-        book=msgspec.structs.replace(book, **anew, hurry=False, again=False, missing=0, reported=None, unreadable=()),
+        book=msgspec.structs.replace(book, **anew, **nothing),
         numbers=without(state.numbers, (TASKS,)) | shown,
         watched=watched,
         tracked=len(watched),

@@ -163,6 +163,7 @@ class Entry:
             "read_from": self._read_from,
             "newest": self._newest,
             "last_call_end": max(ends, default=None),
+            "task_bytes": self.task_bytes,
             **book,
         }
         if complete and not (state.book.complete or state.book.carried):
@@ -194,9 +195,9 @@ class Entry:
             left=False,
             count_from=self._history_ends(),
             last_success=now,
-            reported=pages.total,
             unreadable=tuple(sorted(pages.unreadable)),
-            task_bytes=self.task_bytes,
+            unread=None,
+            shown=None,
             **book,
         )
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from exporter.tracking.spans import Spans, without
 from exporter.unpod.errors import BadResponse, ConnectionFailed, RateLimited, ServerError, Timeout, TooLarge
 from exporter.unpod.facts import Page
 from exporter.unpod.urgency import Urgency
@@ -69,6 +70,13 @@ class Slice(msgspec.Struct, frozen=True):
     def place(self, index: int) -> int | None:
         """How many tasks are older than the one at this index; None where the platform does not count."""
         return None if self.page.total is None else self.page.total - 1 - self.first - index
+
+    def taken_from(self, spans: Spans) -> Spans:
+        """The places that are left when these tasks have been read."""
+        if self.page.total is None:
+            return spans
+        end = self.page.total - self.first
+        return without(spans, end - self.page.received, end)
 
 
 class Pages:

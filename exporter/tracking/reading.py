@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.spans import Spans, grown, without
 from exporter.unpod.errors import BadResponse
 
 _ROUNDS: Final = 12
@@ -24,9 +25,9 @@ class Reading:
     """One complete reading of an agent's tasks, newest first.
 
     ``page_size`` tells how many tasks to ask for at once, and may know better after the first page; ``known`` tells how
-    many different tasks are known, those that have been taken included; ``resume`` at which place
-    an earlier reading ended, and how many tasks there were then, and ``unaccounted`` how many on its pages the platform
-    counts but nobody can tell apart; ``read_from`` leaves out tasks created before it (Unix
+    many different tasks are known of those that its first answer counts, those that have been taken included;
+    ``resume`` which ones an earlier reading has left, and how many tasks there were then, and ``unaccounted`` how many
+    on its pages the platform counts but nobody can tell apart; ``read_from`` leaves out tasks created before it (Unix
     seconds).
     """
 
@@ -36,7 +37,7 @@ class Reading:
         *,
         page_size: Callable[[], int],
         known: Callable[[], int],
-        resume: tuple[int, int] | None = None,
+        resume: tuple[Spans, int] = ((), 0),
         unaccounted: int = 0,
         read_from: float | None = None,
     ) -> None:
@@ -44,12 +45,14 @@ class Reading:
         self._best_size = page_size
         self._page_size = page_size()
         self._known = known
-        self._resume = resume
+        self.unread, self._counted = resume
+        """Which tasks are still to be read, as far as the platform counts."""
         self._read_from = read_from
         self._unaccounted_before = unaccounted
         self.unaccounted = unaccounted
         """How many tasks the platform counts that nobody can tell apart, as far as pages have been read."""
-        self._expected: int | None = None
+        self.expected: int | None = None
+        """How many tasks there were when it began, as the platform counts them."""
         self._edges: dict[int, _Edges] = {}
 
     @property
@@ -61,7 +64,7 @@ class Reading:
     @property
     def missing(self) -> int:
         """How many of the tasks that were counted at its beginning are not known."""
-        return max(0, (self._expected or 0) - self._known() - self._pages.skipped)
+        return max(0, (self.expected or 0) - self._known() - self._pages.skipped)
 
     async def slices(self) -> AsyncIterator[Slice]:
         """The tasks, to be taken slice by slice; when they end, the reading was complete.
@@ -78,7 +81,7 @@ class Reading:
                 yield part
         if not self._is_complete():
             raise BadResponse(
-                f"the platform counts {self._expected} tasks, but its pages hold {self._known()} different ones, "
+                f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
                 f"however often they are read"
             )
 
@@ -88,19 +91,30 @@ class Reading:
         while True:
             number += 1
             parts = await self._pages.read(number, self._page_size)
-            if self._expected is None:
-                self._expected = self._pages.total
+            if self.expected is None:
+                self._expect(next((part.page.total for part in parts), self._pages.total))
             self.unaccounted += sum(part.unaccounted for part in parts)
             found = frozenset(task.id for part in parts for task in part.page.tasks)
             self._edges[number] = _edges(parts)
             is_last = self._is_last(number, parts, repeats=found <= before)
             # Let go of one by one: many agents may wait for their next page.
             while parts:
+                self.unread = parts[0].taken_from(self.unread)
                 yield parts.pop(0)
-            if is_last:
+            self.unread = self._below(number)
+            if is_last or (self.expected is not None and not self.unread):
                 return
             before = found
             number = self._skipped(number if number > 1 else self._refitted())
+
+    def _expect(self, total: int | None) -> None:
+        self.expected = total
+        self.unread = grown(self.unread, self._counted, total or 0)
+
+    def _below(self, number: int) -> Spans:
+        """What is unread without the tasks of a page, and those that were passed over."""
+        total = self._pages.total
+        return self.unread if total is None else without(self.unread, total - number * self._page_size, total)
 
     def _refitted(self) -> int:
         """Fits the size of page to what the tasks of the first page weigh; returns how many such pages it makes up."""
@@ -113,14 +127,11 @@ class Reading:
         return read // self._page_size
 
     def _skipped(self, number: int) -> int:
-        """The page before the next one: past what an earlier reading has read, once the new tasks are read."""
-        if self._resume is None or self._pages.total is None:
+        """The page before the next one: past what an earlier reading has read."""
+        if self._pages.total is None or not self.unread:
             return number
-        place, counted = self._resume
-        if number * self._page_size < self._pages.total - counted:
-            return number
-        self._resume = None
-        return max(number, (self._pages.total - 1 - place) // self._page_size)
+        _, top = self.unread[0]
+        return max(number, (self._pages.total - top) // self._page_size)
 
     async def _again(self) -> AsyncIterator[Slice]:
         """The pages between which tasks with equal ``created`` lie; all of them where there are none such."""
@@ -147,9 +158,9 @@ class Reading:
         return is_past(parts, self._read_from)
 
     def _is_complete(self) -> bool:
-        if self._expected is None or self._read_from is not None:
+        if self.expected is None or self._read_from is not None:
             return True
-        return self._known() + self._pages.skipped + self.unaccounted >= self._expected
+        return self._known() + self._pages.skipped + self.unaccounted >= self.expected
 
 
 def is_past(parts: list[Slice], read_from: float | None) -> bool:

@@ -1,4 +1,9 @@
-"""What one poll of one agent reads: its history for the first time, or what can have changed and a part of the rest."""
+"""What one poll of one agent reads: its history for the first time, or what can have changed and a part of the rest.
+
+A long reading is committed in parts, each with what is left to be read: the first one, and one that catches up with
+many new tasks, as after an outage. Whoever goes on, the next poll or another process, reads what is left, and what has
+been added since.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,19 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.entry import Entry
-from exporter.tracking.pages import Pages, Source
+from exporter.tracking.pages import Pages, Slice, Source
 from exporter.tracking.reading import Reading
 from exporter.tracking.rules import Rules
+from exporter.tracking.spans import Spans
 from exporter.tracking.sparse import Sparse, Sweep, missing
-from exporter.tracking.storage import Book, Loaded
+from exporter.tracking.storage import Loaded
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.urgency import Urgency
 
 _SWEPT_AT_ONCE: Final = 20
 """Pages of a sweep that one poll reads at most."""
 _LONGEST_UNCOMMITTED: Final = 10.0
-"""Seconds of a first reading that a kill may undo."""
+"""Seconds of a long reading that a kill may undo."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,48 +49,41 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Round:
-    """The reading of one poll. ``book`` is what was known before it. Each way of reading returns what is to be noted in
-    the book; raises ``UnpodError``: then nothing of it may be counted but what has been committed."""
+    """The reading of one poll. ``before`` is what was known before it. Each way of reading returns what is to be noted
+    in the book; raises ``UnpodError``: then nothing of it may be counted but what has been committed."""
 
-    def __init__(self, entry: Entry, pages: Pages, book: Book, around: Surroundings) -> None:
+    def __init__(self, entry: Entry, pages: Pages, before: Loaded, around: Surroundings) -> None:
         self._entry = entry
         self._pages = pages
-        self._book = book
+        self._before = before
+        self._book = before.book
         self._around = around
+        self._arrived: set[str] = set()
+        """The tasks that were seen although the first answer has not counted them yet."""
+        self._committed = around.elapsed()
 
     async def first(self) -> dict[str, object]:
         """Reads the history for the first time, or what an earlier process has left of it."""
-        book, entry, pages, around = self._book, self._entry, self._pages, self._around
-        resume = None if book.sweep is None or book.reported is None else (book.sweep, book.reported)
-        reading = self._reading(resume=resume, unaccounted=book.unaccounted if resume else 0)
-        deepest, committed = book.sweep, around.elapsed()
+        book, resumes = self._book, self._book.unread is not None
+        resume = (book.unread or (), book.reported or 0) if resumes else ((), 0)
+        reading = self._reading(resume=resume, unaccounted=book.unaccounted if resumes else 0)
 
         async def commit() -> None:
-            state = await entry.commit(
-                complete=False,
-                sweep=deepest,
-                reported=pages.total,
-                unreadable=tuple(sorted(pages.unreadable)),
-                unaccounted=reading.unaccounted,
-            )
-            around.committed(state)
+            await self._commit(reading, complete=False, unaccounted=reading.unaccounted)
 
         try:
             async for part in reading.slices():
-                await entry.take(part, around.now())
-                last = part.place(len(part.page.tasks) - 1)
-                deepest = last if deepest is None or last is None else min(deepest, last)
+                await self._take(part, reading.expected)
                 del part  # and so its page, before the next one is waited for
-                if entry.is_worth_committing or around.elapsed() - committed >= _LONGEST_UNCOMMITTED:
+                if self._is_time_to_commit:
                     await commit()
-                    committed = around.elapsed()
-                around.progressed(reading.ratio)
+                self._around.progressed(reading.ratio)
         except UnpodError:
             # What was read is not read again.
-            if entry.changed:
+            if self._entry.changed:
                 await commit()
             raise
-        return {"sweep": None, "swept": around.now(), "missing": reading.missing}
+        return {"swept": self._around.now(), "missing": reading.missing, "reported": self._pages.total}
 
     async def again(self, *, doubts: bool) -> dict[str, object]:
         """Reads what can have changed, and a part of all the rest; ``doubts``: the platform may not count fewer tasks
@@ -97,25 +96,70 @@ class Round:
             entry.watched,
             page_size=lambda: entry.page_size,
             counted=book.reported or 0,
-            known=lambda: entry.known,
+            unread=book.unread or (),
+            known=self._known,
             task_bytes=book.task_bytes,
             accepted=book.missing,
             doubts=doubts,
         )
-        async for part in sparse.slices():
-            await entry.take(part, around.now())
+        await self._catch_up(sparse)
         if not sparse.is_answered:
-            async for part in self._reading().slices():
-                await entry.take(part, around.now())
-            return {}
+            reading = self._reading()
+            async for part in reading.slices():
+                await self._take(part, reading.expected)
+            return {"reported": pages.total}
         entry.lose(sparse.lost)
         fell = sparse.missing < min(0, book.missing)
         reaches_back = (around.read_from or 0.0) < (book.read_from or 0.0)
-        return await self._sweep(missed=bool(sparse.lost) or sparse.missing > book.missing or fell or reaches_back)
+        missed = bool(sparse.lost) or sparse.missing > book.missing or fell or reaches_back
+        return await self._sweep(sparse.expected, missed=missed)
 
-    async def _sweep(self, *, missed: bool) -> dict[str, object]:
-        """Goes on with the sweep of the whole history, as far as it is due; ``missed``: something is not where it
-        should be."""
+    async def _catch_up(self, sparse: Sparse) -> None:
+        shown = tuple(self._before.numbers.items()) if self._book.shown is None else self._book.shown
+
+        async def commit() -> None:
+            await self._commit(sparse, complete=True, shown=shown)
+
+        try:
+            async for part in sparse.slices():
+                await self._take(part, sparse.expected)
+                if sparse.is_catching_up and self._is_time_to_commit:
+                    await commit()
+        except UnpodError:
+            if sparse.is_catching_up and self._entry.changed:
+                await commit()
+            raise
+
+    async def _take(self, part: Slice, expected: int | None) -> None:
+        await self._entry.take(part, self._around.now())
+        if expected is not None and part.page.total is not None and part.page.total > expected:
+            late = part.page.tasks[: max(0, part.page.total - expected - part.first)]
+            self._arrived.update(task.id for task in late)
+
+    def _known(self) -> int:
+        """How many of the tasks are known that the first answer counts."""
+        return self._entry.known - len(self._arrived)
+
+    @property
+    def _is_time_to_commit(self) -> bool:
+        since = self._around.elapsed() - self._committed
+        return self._entry.is_worth_committing or since >= _LONGEST_UNCOMMITTED
+
+    async def _commit(self, reading: Reading | Sparse, *, complete: bool, **book: object) -> None:
+        """Commits what has been read so far, and what has not."""
+        state = await self._entry.commit(
+            complete=complete,
+            unread=reading.unread,
+            reported=reading.expected,
+            unreadable=tuple(sorted(self._pages.unreadable)),
+            **book,
+        )
+        self._around.committed(state)
+        self._committed = self._around.elapsed()
+
+    async def _sweep(self, expected: int, *, missed: bool) -> dict[str, object]:
+        """Goes on with the sweep of the whole history, as far as it is due; ``expected`` is how many tasks there
+        should be, ``missed``: something is not where it should be."""
         book, entry, pages, around = self._book, self._entry, self._pages, self._around
         now, interval = around.now(), around.rules.reconcile_interval
         total, hurry = pages.total or 0, missed or book.hurry
@@ -125,14 +169,14 @@ class Round:
         if anew or (place is None and (hurry or (interval and now - begun >= interval))):
             place, begun = total - 1, now
         if place is None or not (hurry or interval):
-            return {"hurry": hurry}
+            return {"hurry": hurry, "reported": expected}
         target = -1 if hurry else round(total * (1 - (now - begun) / interval))
         urgency = Urgency.HISTORY if hurry else Urgency.SWEEP
         retrying = Pages(around.source, around.agent, pages.unreadable, retry=True, urgency=urgency)
         retrying.total = pages.total
         sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=around.read_from)
         async for part in sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or around.may_sweep()):
-            await entry.take(part, around.now())
+            await self._take(part, expected)
         pages.unreadable = retrying.unreadable
         done = sweep.place < 0
         return {
@@ -140,14 +184,15 @@ class Round:
             "swept": begun,
             "hurry": hurry and (again or not done),
             "again": again and not done,
-            "missing": missing(pages, entry.known) if done or hurry else book.missing,
+            "missing": missing(expected, self._known(), pages.skipped) if done or hurry else book.missing,
+            "reported": expected,
         }
 
-    def _reading(self, *, resume: tuple[int, int] | None = None, unaccounted: int = 0) -> Reading:
+    def _reading(self, *, resume: tuple[Spans, int] = ((), 0), unaccounted: int = 0) -> Reading:
         return Reading(
             self._pages,
             page_size=lambda: self._entry.page_size,
-            known=lambda: self._entry.known,
+            known=self._known,
             resume=resume,
             unaccounted=unaccounted,
             read_from=self._around.read_from,

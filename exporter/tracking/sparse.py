@@ -12,6 +12,8 @@ so a watched task that is not where it should be is looked for on the pages besi
 **Why this is complete.** The platform counts its tasks. As long as the known ones are as many, no task has been missed.
 Where they are fewer, or a watched task is not found, the whole history is swept at once; and it is swept anyway, spread
 over the reconcile interval, for what changes long after it had settled: redials, restarts of failed runs, late records.
+The first answer of a poll tells how many there should be. What arrives later is left to the next poll: it is not
+missed, and where it is seen all the same it does not stand for a task that is.
 Every look at a task goes through the same ledger, so it does not matter which of these has led to it.
 A count below that of the known tasks contradicts what was told before, since none is ever deleted: it is believed only
 when it stays so.
@@ -19,13 +21,14 @@ when it stays so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
 from exporter.tracking.pages import Pages, Slice
 from exporter.tracking.reading import is_past
 from exporter.tracking.records import digest
+from exporter.tracking.spans import Spans, grown, pages_of, without
 from exporter.unpod.errors import BadResponse
 
 _SIZES: Final = (10, 20, 50, 100, 200, 500, 1000)
@@ -36,6 +39,8 @@ _BEYOND: Final = 2
 """Pages below the newest ones on which a new task is looked for."""
 _BESIDE: Final = (1, 3)
 """How many pages above and below its own a watched task is looked for on: first near, then farther."""
+_LONG: Final = 5
+"""Pages of new tasks; a poll that has more of them to read is catching up."""
 
 
 class Watched(NamedTuple):
@@ -52,8 +57,9 @@ class CountFell(BadResponse):
 class Sparse:
     """One poll of an agent whose history is known.
 
-    ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll,
-    ``known`` tells how many are known now, ``page_size`` the greatest size of page, ``task_bytes`` what a task weighs,
+    ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll, and ``unread``
+    which of them it has left unread; ``known`` tells how many of those are known now that this one counts,
+    ``page_size`` the greatest size of page, ``task_bytes`` what a task weighs,
     ``accepted`` how many are ``missing`` for all that is known, and ``doubts`` whether they may not be fewer.
     """
 
@@ -64,6 +70,7 @@ class Sparse:
         *,
         page_size: Callable[[], int],
         counted: int,
+        unread: Spans,
         known: Callable[[], int],
         task_bytes: float,
         accepted: int = 0,
@@ -73,15 +80,20 @@ class Sparse:
         self._accepted = accepted
         self._doubts = doubts
         self._unseen = dict(watched)
-        self._counted = counted
         self._known = known
         self._page_size = page_size
         self._task_bytes = task_bytes
-        self._size = _best_size([one.place for one in watched.values()], counted, page_size(), task_bytes)
+        self.expected = counted
+        """How many tasks there are, as the first answer has told."""
+        self.unread = unread
+        """Where new tasks lie that are still to be read."""
+        self._size = self._best_size()
         self._read: set[int] = set()
         self._tied: set[tuple[int, float | None, int]] = set()
-        self._stale: int | None = None
-        """A page that holds no new task. Nor do those below it, whatever the count says."""
+        self._news: set[int] = set()
+        """The pages that were read for new tasks."""
+        self.is_catching_up = False
+        """Whether there is so much to read that it is committed in parts."""
         self.is_answered = True
         """Whether the platform counts and pages; otherwise only a whole reading tells anything."""
 
@@ -93,7 +105,7 @@ class Sparse:
     @property
     def missing(self) -> int:
         """How many tasks the platform counts that are not known."""
-        return missing(self._pages, self._known())
+        return missing(self.expected, self._known(), self._pages.skipped)
 
     async def slices(self) -> AsyncIterator[Slice]:
         """The tasks, to be taken slice by slice. Raises ``UnpodError``: then nothing that was taken may be counted."""
@@ -102,6 +114,7 @@ class Sparse:
         if not self.is_answered:
             return
         self._refit()
+        self.is_catching_up = len(self._pages_of_news()) > _LONG
         near, far = (partial(self._pages_beside, distance) for distance in _BESIDE)
         for wanted in (self._expected_pages, near, self._pages_of_ties, far, self._pages_beyond):
             while left := wanted() - self._read:
@@ -113,37 +126,59 @@ class Sparse:
         parts, known = await self._pages.read(number, self._size), self._known()
         if number == 1:
             self._check(parts)
+        total = self._pages.total or 0
+        first, end = total - number * self._size, total - (number - 1) * self._size
+        if self.unread != without(self.unread, first, end):
+            self._news.add(number)
+        is_all_new = any(start <= first and end <= stop for start, stop in self.unread)
         for part in parts:
+            self.unread = part.taken_from(self.unread)
             for task in part.page.tasks:
                 self._unseen.pop(digest(task.id), None)
             if part.page.tasks:
                 self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
             yield part
-        if self._known() == known:
-            self._stale = min(number, self._stale or number)
+        self.unread = without(self.unread, first, end)
+        if is_all_new and self._known() == known and any(part.page.tasks for part in parts):
+            # Nor do the tasks below it, whatever the count says.
+            self.unread = tuple((start, stop) for start, stop in self.unread if stop != first)
 
     def _refit(self) -> None:
         """Takes greater pages from now on, from the top, where more tasks are new than the first page holds."""
-        if self._newest <= 1:
-            return
-        places, total = [watched.place for watched in self._unseen.values()], self._pages.total or 0
-        size = _best_size(places, total, self._page_size(), self._task_bytes, new=total - self._counted)
+        size = self._best_size() if self.unread else 0
         if size > self._size:
             self._size = size
             self._read.clear()
             self._tied.clear()
+            self._news.clear()
+
+    def _best_size(self) -> int:
+        """The size of page with which the first page, the new tasks and the watched ones cost the least."""
+        total, limit = self.expected, self._page_size()
+        depths = [max(0, total - 1 - watched.place) for watched in self._unseen.values()]
+
+        def cost(size: int) -> float:
+            pages = {1, *pages_of(self.unread, total, size), *(depth // size + 1 for depth in depths)}
+            return len(pages) * (_REQUEST + min(size, max(total, 1)) * self._task_bytes)
+
+        return min((size for size in {*_SIZES, limit} if size <= limit), key=lambda size: (cost(size), -size))
 
     def _check(self, parts: list[Slice]) -> None:
-        """Whether the answer can be a page of what is known."""
+        """Whether the answer can be a page of what is known; notes how many tasks it counts."""
+        total = next((part.page.total for part in parts), self._pages.total) or 0
+        self.unread, self.expected = grown(self.unread, self.expected, total), total
         self.is_answered = all(part.page.total is not None and not part.page.whole for part in parts)
         if self.is_answered and self._doubts and self.missing < min(0, self._accepted):
             raise CountFell(
-                f"the platform counts {self._pages.total} tasks, but has told {self._known() + min(0, self._accepted)} "
+                f"the platform counts {self.expected} tasks, but has told {self._known() + min(0, self._accepted)} "
                 f"before"
             )
 
     def _expected_pages(self) -> set[int]:
-        return {self._page_of(watched.place) for watched in self._unseen.values()} | set(range(1, self._newest + 1))
+        return {self._page_of(watched.place) for watched in self._unseen.values()} | self._pages_of_news()
+
+    def _pages_of_news(self) -> set[int]:
+        return set(pages_of(self.unread, self._pages.total or 0, self._size))
 
     def _pages_beside(self, distance: int) -> set[int]:
         expected = {self._page_of(watched.place) for watched in self._unseen.values()}
@@ -158,13 +193,7 @@ class Sparse:
     def _pages_beyond(self) -> set[int]:
         if self.missing <= self._accepted:
             return set()
-        return {page for page in range(1, self._newest + _BEYOND + 1) if self._exists(page)}
-
-    @property
-    def _newest(self) -> int:
-        """How many pages the new tasks fill."""
-        counted = -(-((self._pages.total or 0) - self._counted) // self._size)
-        return counted if self._stale is None else min(counted, self._stale)
+        return {number + by for number in {1, *self._news} for by in range(1, _BEYOND + 1) if self._exists(number + by)}
 
     def _page_of(self, place: int) -> int:
         return max(0, (self._pages.total or 0) - 1 - place) // self._size + 1
@@ -198,19 +227,8 @@ class Sweep:
                 self.place = -1
 
 
-def missing(pages: Pages, known: int) -> int:
-    """How many tasks the platform counts that are not known; below 0: how many are known that it counts no more."""
-    total = pages.total or 0
+def missing(total: int, known: int, skipped: int) -> int:
+    """How many tasks the platform counts that are not known, of which so many are ``skipped``; below 0: how many are
+    known that it counts no more."""
     # Of those that it cannot deliver, some may have been known before.
-    return max(0, total - known - pages.skipped) + min(0, total - known)
-
-
-def _best_size(places: Iterable[int], counted: int, page_size: int, task_bytes: float, *, new: int = 1) -> int:
-    """The size of page with which the pages of the new tasks and those of the watched ones cost the least."""
-    depths = [max(0, counted - 1 - place) for place in places]
-
-    def cost(size: int) -> float:
-        pages = {*range(-(-new // size)), *(depth // size for depth in depths)}
-        return len(pages) * (_REQUEST + min(size, max(counted, 1)) * task_bytes)
-
-    return min((size for size in {*_SIZES, page_size} if size <= page_size), key=lambda size: (cost(size), -size))
+    return max(0, total - known - skipped) + min(0, total - known)

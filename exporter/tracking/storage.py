@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from exporter.tracking.records import Record
+from exporter.tracking.spans import Spans
 from exporter.tracking.tallies import Key
 
 
@@ -62,7 +63,11 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     last_success: float | None = None
     last_call_end: float | None = None
     reported: int | None = None
-    """The API's own ``count`` at the last success."""
+    """The API's own ``count`` when the last poll that succeeded began, or was committed in part."""
+    unread: Spans | None = None
+    """The places (``Record.place``) of the tasks that the last poll has left to be read; None: it ended well."""
+    shown: tuple[tuple[Key, int], ...] | None = None
+    """The numbers as the last poll that ended well has left them, while one catches up in parts; None: all is shown."""
     unreadable: tuple[int, ...] = ()
     """The places (``Record.place``) of the tasks that the server cannot deliver."""
     unaccounted: int = 0
@@ -70,7 +75,7 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     task_bytes: float = 0.0
     """What a task of this agent weighs, on average; 0: not known yet."""
     sweep: int | None = None
-    """The place down to which the history has been read again, or for the first time; None: no sweep is under way."""
+    """The place down to which the history has been read again; None: no sweep is under way."""
     swept: float | None = None
     """When the last sweep began, in Unix seconds."""
     hurry: bool = False

@@ -1,7 +1,8 @@
 """One agent: polls it, keeps what is known and counted of it, and reports its numbers.
 
 What a poll finds is committed in one transaction at its end and published only then, as a whole. The first reading of
-a history is committed every few pages, so that it is never held in memory, but published like any other: at its end.
+a history, and one that catches up after an outage, are committed every few pages, so that they are never held in memory
+and go on where they failed; but they are published like any other: at their end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from exporter.tracking.round import Round, Surroundings
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import CountFell
 from exporter.tracking.storage import Book, Commit, Loaded, StateSetAside, Storage, StorageError
-from exporter.tracking.tallies import Draft, families, without
+from exporter.tracking.tallies import Draft, Numbers, families, without
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 from exporter.unpod.urgency import Urgency
@@ -70,6 +71,8 @@ class Tracker:
         """What is in memory is what is on disk. A commit that was cut off may have been made all the same."""
         self._suspected: frozenset[int] = frozenset()
         """Unreadable tasks found by a poll that has then failed over their number."""
+        self._numbers: Numbers = {}
+        """The numbers that are shown."""
         self._gauges: dict[str, Family] = {}
         self._polled = now()
         self._polls = 0
@@ -236,8 +239,7 @@ class Tracker:
             book=self._new_book(), numbers={}, watched={}, tracked=0
         )
         self._state = await self._adopted(loaded)
-        if self._complete:
-            self._measure(self._state)
+        self._show(self._state)
 
     async def obey(self, rules: Rules) -> None:
         """Other rules from now on; no poll may be under way. What they count in another way begins anew, as it would
@@ -249,6 +251,7 @@ class Tracker:
             self._state = None
             if self._certain:
                 self._state = await self._adopted(state)
+                self._publish(self._state)
             await self.load()
 
     async def try_load(self) -> None:
@@ -261,7 +264,7 @@ class Tracker:
         shown: dict[str, Family] = self.health()
         if self._state is not None and (self._complete or self._book.carried):
             book = self._state.book
-            shown |= families(self._state.numbers, self._rules.limits, {"": book.since, **book.began})
+            shown |= families(self._numbers, self._rules.limits, {"": book.since, **book.began})
         if self._complete:
             shown |= self._gauges
         return Report(
@@ -297,11 +300,11 @@ class Tracker:
         urgency = Urgency.HISTORY if first else Urgency.FRESH
         unreadable = self._suspected.union(state.book.unreadable)
         pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
-        reading = Round(entry, pages, state.book, around)
+        reading = Round(entry, pages, state, around)
         noted = await (reading.first() if first else reading.again(doubts=self._doubted < _DOUBTED))
         self._state = await entry.finish(self._now(), pages, **noted)
         self._suspected, self._doubted = frozenset(), 0
-        self._measure(self._state)
+        self._show(self._state)
         return Outcome(
             seconds=0.0,
             requests=pages.requests,
@@ -367,6 +370,7 @@ class Tracker:
             began={**book.began, **dict.fromkeys(renewed, now)},
             bounds=limits.buckets,
             capped=limits.capped,
+            shown=None if book.shown is None else tuple(pair for pair in book.shown if pair[0][0] not in renewed),
         )
         if renewed:
             dropped = [key for key in loaded.numbers if key[0] in renewed]
@@ -374,10 +378,17 @@ class Tracker:
         young = {key: record for key, record in loaded.watched.items() if is_read(record.created, book.read_from)}
         return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, renewed), watched=young)
 
-    def _measure(self, state: Loaded) -> None:
-        """Takes the gauges that depend on the time."""
-        self._calls = sum(number for key, number in state.numbers.items() if key[0] == "calls")
-        self._gauges = gauges(state, now=self._now(), overdue_grace=self._rules.overdue_grace)
+    def _show(self, state: Loaded) -> None:
+        """Publishes the numbers, and takes the gauges that depend on the time. Of a poll that catches up in parts
+        nothing is shown before its end: its gauges would not fit together."""
+        self._publish(state)
+        if state.book.complete and state.book.shown is None:
+            self._gauges = gauges(state, now=self._now(), overdue_grace=self._rules.overdue_grace)
+
+    def _publish(self, state: Loaded) -> None:
+        shown = state.book.shown
+        self._numbers = state.numbers if shown is None else dict(shown)
+        self._calls = sum(number for key, number in self._numbers.items() if key[0] == "calls")
 
     def health(self) -> dict[str, Family]:
         """The numbers that tell how the polls do."""
