@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 import pytest
 
-from exporter.tracking.report import Gauge
+from exporter.tracking.report import Counter, Family, Gauge
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import Commit
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.errors import BadResponse, ServerError, UnpodError
 from exporter.unpod.facts import Page, Task
@@ -33,6 +34,8 @@ class Shelf:
     asked: list[tuple[int, int]] = field(default_factory=list)
     down_from: int | None = None
     is_busy: bool = False
+    arrives: bool = False
+    """A task is added after each request."""
     is_barren: bool = False
     """Pages with tasks answer 500; the empty one past the end works."""
     urgencies: list[Urgency] = field(default_factory=list)
@@ -45,10 +48,12 @@ class Shelf:
         self.urgencies.append(urgency)
         if self.down_from is not None and len(self.asked) >= self.down_from:
             raise UnpodError("down")
-        shown = tuple(self.tasks_now[(page - 1) * page_size : page * page_size])
+        shown, total = tuple(self.tasks_now[(page - 1) * page_size : page * page_size]), len(self.tasks_now)
+        if self.arrives:
+            self.add(f"arrived{total}")
         if (shown and self.is_barren) or self.poison.intersection(task.id for task in shown):
             raise ServerError("HTTP 500", status=500)
-        return Page(tasks=shown, total=len(self.tasks_now), received=len(shown), bytes=self.weight * len(shown))
+        return Page(tasks=shown, total=total, received=len(shown), bytes=self.weight * len(shown))
 
     def change(self, task: str, status: str) -> None:
         """A task now has this status."""
@@ -99,6 +104,11 @@ def history(count: int, *, open_at: tuple[int, ...] = ()) -> list[Task]:
         )
         for depth in range(count)
     ]
+
+
+def counted(families: Mapping[str, Family]) -> dict[str, Family]:
+    """The counters that tell of tasks."""
+    return {name: one for name, one in families.items() if isinstance(one, Counter) and not name.startswith("agent_")}
 
 
 @asynccontextmanager
@@ -280,6 +290,117 @@ async def test_a_burst_of_new_tasks_is_read_in_great_pages() -> None:
         assert (await made.poll()).error is None
         assert made.tasks("completed") == 6_999
         assert len(made.shelf.asked) <= 5_000 / 200 + 2
+
+
+async def test_what_was_read_of_a_burst_is_not_read_again_after_a_failure() -> None:
+    async with desk(history(2_000)) as made:
+        await made.poll()
+        for number in range(5_000):
+            made.shelf.add(f"new{number}")
+        asked = set[tuple[int, int]]()
+        for down_from in (9, 9, 12):
+            made.shelf.down_from = down_from
+            assert (await made.poll()).error is not None
+            pages = made.shelf.asked[2:-1]
+            assert len(pages) >= 5
+            assert not asked.intersection(pages)
+            asked |= set(pages)
+            made.restart()
+            assert made.tracker.tracked is None, "nothing is known before the state has been read"
+        made.shelf.down_from = None
+        assert (await made.poll()).error is None
+        assert made.tasks("completed") == 7_000
+        assert len(made.shelf.asked) <= 5_000 / 200 - len(asked) + 4
+        await made.poll()
+        assert len(made.shelf.asked) == 1
+
+
+async def test_tasks_that_arrive_while_a_burst_is_caught_up_with_are_read_though_every_poll_fails() -> None:
+    async with desk(history(2_000)) as made:
+        await made.poll()
+        for number in range(3_000):
+            made.shelf.add(f"new{number}")
+        for number in range(40):
+            made.shelf.down_from = 10
+            if (await made.poll()).error is None:
+                break
+            for one in range(333):
+                made.shelf.add(f"later{number}-{one}")
+        else:
+            pytest.fail("it never catches up")
+        assert made.tasks("completed") == len(made.shelf.tasks_now)
+        made.shelf.down_from = None
+        await made.poll()
+        assert len(made.shelf.asked) == 1
+
+
+async def test_nothing_is_shown_of_a_burst_before_all_of_it_has_been_read() -> None:
+    async with desk(history(2_000, open_at=(3,))) as made:
+        await made.poll()
+        before = made.tracker.report({}).families
+        for number in range(5_000):
+            made.shelf.add(f"new{number}")
+        made.shelf.down_from = 20
+        await made.poll()
+        shown = made.tracker.report({}).families
+        assert {name: shown[name] for name in counted(before)} == counted(before)
+        assert shown["tasks"] == before["tasks"]
+        made.restart()
+        await made.tracker.load()
+        shown = made.tracker.report({}).families
+        assert {name: shown[name] for name in counted(before)} == counted(before)
+        assert made.tracker.calls == 0
+        assert "tasks" not in shown, "they would not fit together"
+        other = msgspec.structs.replace(RULES.limits, buckets=RULES.limits.buckets | {"task_retry_attempts": (1.0,)})
+        await made.tracker.obey(msgspec.structs.replace(NEVER, limits=other))
+        shown = made.tracker.report({}).families
+        assert shown["tasks_created"] == before["tasks_created"]
+        assert shown["task_retry_attempts"].values == {}
+        made.shelf.down_from = None
+        await made.poll()
+        assert made.tasks("completed") == 6_999
+
+
+async def test_a_burst_is_not_held_in_memory() -> None:
+    class Measuring(SqliteStorage):
+        most = 0
+
+        async def commit(self, agent: str, commit: Commit) -> None:
+            self.most = max(self.most, len(commit.records))
+            await super().commit(agent, commit)
+
+    storage = await Measuring.open(None)
+    assert isinstance(storage, Measuring)
+    made = Desk(Shelf(history(2_000)), storage, NEVER)
+    await made.poll()
+    storage.most = 0
+    for number in range(8_000):
+        made.shelf.add(f"new{number}")
+    assert (await made.poll()).changes["tasks_created"] == 8_000
+    assert storage.most <= 1_000
+    await storage.close()
+
+
+async def test_tasks_that_arrive_while_pages_are_read_set_off_no_sweep() -> None:
+    async with desk(history(5_000, open_at=(3, 700, 2_000, 4_000))) as made:
+        await made.poll()
+        made.shelf.arrives = True
+        for _ in range(6):
+            assert (await made.poll()).error is None
+            assert not made.tracker.is_sweeping
+            assert len(made.shelf.asked) <= 8
+        made.shelf.arrives = False
+        await made.poll()
+        assert sum(made.tasks(status) for status in ("completed", "pending")) == len(made.shelf.tasks_now)
+
+
+async def test_a_task_that_arrives_while_pages_are_read_does_not_stand_for_one_that_was_missed() -> None:
+    async with desk(history(1_000, open_at=(500,))) as made:
+        await made.poll()
+        made.shelf.add("late", below=700)
+        made.shelf.arrives = True
+        await made.poll()
+        assert made.tasks("completed") >= 1_000
 
 
 async def test_a_clock_that_was_ahead_keeps_no_sweep_from_being_made() -> None:
