@@ -19,6 +19,8 @@ from tests.truth.harness import Bench
 
 Begin = Callable[[Bench], AbstractAsyncContextManager[None]]
 DAY: Final = 86_400.0
+OUTAGE: Final = 6 * 3600.0
+OUTAGE_PAGES: Final = 8
 _UNCHANGED = "unchanged; what is missed is counted later"
 _EXACT = "exact"
 _NEXT = "the next poll that is answered"
@@ -90,6 +92,23 @@ async def tasks_arrive(made: Bench) -> AsyncIterator[None]:
     before, made.before = made.before, time_passes
     yield
     made.before = before
+
+
+@asynccontextmanager
+async def outage_of_hours(made: Bench) -> AsyncIterator[None]:
+    """The exporter has not run for hours; when it catches up, the platform fails from its eighth page on."""
+    made.clock.now += OUTAGE
+
+    async def begins(request: int) -> None:
+        if request == OUTAGE_PAGES:
+            made.faults.add(Fault(kind="bad_gateway"))
+        elif request == 1:
+            made.faults.clear()
+
+    before, made.before = made.before, begins
+    yield
+    made.before = before
+    made.faults.clear()
 
 
 def clock_off_by(seconds: float) -> Begin:
@@ -208,6 +227,15 @@ ROWS: Final = (
         first=False,
     ),
     Row("tasks that arrive while pages are read", tasks_arrive),
+    Row(
+        "the platform fails while thousands of tasks are caught up with after an outage",
+        outage_of_hours,
+        "server_error",
+        shows="nothing of what was read so far is shown before all of it has been",
+        heals="the next poll that is answered, which goes on where the other one failed",
+        requests=12,
+        first=False,
+    ),
     # The clock
     Row("the exporter's clock jumps a day forwards", clock_off_by(DAY), first=False),
     Row(

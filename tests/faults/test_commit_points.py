@@ -19,6 +19,7 @@ from tests.service.test_killing import numbers_of, truth
 
 NEVER = 10**6
 PAUSE = 600.0
+OUTAGE = 4 * 3600.0
 
 
 class Exporters:
@@ -76,6 +77,16 @@ async def test_of_a_first_reading(tmp_path: Path, when: str) -> None:
     async with platform(SALES, history=3.0) as made, exporters(made, when) as run:
         points = await run.killed_everywhere(tmp_path, [made.clock.now])
         assert points >= 6, "the new state, several pages, and the end"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_of_a_poll_that_catches_up_after_an_outage(tmp_path: Path, when: str) -> None:
+    async with platform(SALES, history=3.0) as made, exporters(made, when) as run:
+        moments = [made.clock.now]
+        await run.once(tmp_path)
+        made.clock.now += OUTAGE
+        moments.append(made.clock.now)
+        assert await run.killed_everywhere(tmp_path, moments) >= 5, "several pages, and the end"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from exporter.tracking.postgres import PostgresStorage, Target
 from exporter.tracking.report import Counter, Distribution, Gauge, Histogram, Report, Summary
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import State
+from exporter.tracking.storage import Commit, State
 from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Outcome, Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
@@ -37,6 +38,10 @@ from tests.truth.oracle import BOUNDS, Key, Oracle, Sight, Timeline
 START = 1_764_000_000.0
 TOKEN = "bench-token"
 LIMITS = Limits(buckets=dict(buckets(Shown())), end_codes=1000)
+
+
+Look = tuple[Sequence[str], float, float]
+"""The tasks of a page, and when it was read by the platform's clock and by the exporter's."""
 
 
 @dataclass
@@ -63,9 +68,14 @@ class Witness:
     """The exporter's time."""
     before: Callable[[int], Awaitable[None]]
     """Called before each request of a poll, with its number from 1."""
-    looks: list[tuple[Sequence[str], float, float]] = field(default_factory=list)
-    """The tasks of each page, and when it was read by the platform's clock and by the exporter's."""
+    looks: list[Look] = field(default_factory=list)
     requests: int = 0
+    committed: int = 0
+    """How many of the looks have been committed."""
+
+    def commits(self) -> None:
+        """What has been looked at so far is being committed."""
+        self.committed = len(self.looks)
 
     def has_time(self) -> bool:
         return self.client.has_time()
@@ -101,6 +111,16 @@ class Database(NamedTuple):
     server: Server
     proxy: Proxy | None = None
     """What the URL leads through."""
+
+
+class Noted(Overlay):
+    """Tells of each commit that was made."""
+
+    committed: Callable[[str], None]
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        await super().commit(agent, commit)
+        self.committed(agent)
 
 
 class Platform(Protocol):
@@ -144,6 +164,12 @@ class Bench:
         self._client = client
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._history_ends: dict[str, float] = {}
+        self._unpublished: defaultdict[str, list[Look]] = defaultdict(list)
+        """What was committed by polls that failed while they caught up."""
+        self.committed_in_part = 0
+        """How many polls failed so."""
+        self._without_gauges: set[str] = set()
+        """The agents that a process has taken up while they were being caught up with."""
         self._heard = 0
         self.log = Notes()
         self._state: State
@@ -158,13 +184,16 @@ class Bench:
     async def start(self) -> None:
         """A process starts: nothing is in memory, everything is on disk."""
         self._state = await self._opened()
-        self._storage = Overlay(self._state, self.log, clock=self.now)
+        self._storage = Noted(self._state, self.log, clock=self.now)
+        self._storage.committed = lambda agent: self._witnesses[agent].commits()
         for handle in self.world.handles:
             witness = Witness(self._client, self.clock, self.now, lambda request: self.before(request))
             tracker = Tracker(handle, witness, self._storage, self.rules, now=self.now, elapsed=self.clock)
             await tracker.load()
             self._witnesses[handle], self._trackers[handle] = witness, tracker
-            if handle in self.measured:
+            if self._unpublished[handle]:
+                self._without_gauges.add(handle)
+            elif handle in self.measured:
                 self.measured[handle] = self.now()
 
     async def _opened(self) -> State:
@@ -181,21 +210,25 @@ class Bench:
         witness, tracker = self._witnesses[handle], self._trackers[handle]
         begun = tracker.history_ratio == 1.0
         witness.looks.clear()
-        witness.requests = 0
+        witness.requests = witness.committed = 0
         outcome: Outcome | None = None
         try:
             outcome = await tracker.poll()
         finally:
             self.tasks_read += sum(len(tasks) for tasks, *_ in witness.looks)
-            # A first reading is committed page by page; a later poll as a whole, or not at all.
+            # Long readings are committed page by page, and published like others: as a whole.
             succeeded = outcome is not None and outcome.error is None
             if succeeded or not begun:
-                self._tell(handle, witness.looks, first=not begun)
+                self._tell(handle, [*self._unpublished.pop(handle, ()), *witness.looks], first=not begun)
+            else:
+                self._unpublished[handle] += witness.looks[: witness.committed]
+                self.committed_in_part += witness.committed > 0
             if succeeded:
+                self._without_gauges.discard(handle)
                 self.measured[handle] = self.now()
         return outcome
 
-    def _tell(self, handle: str, looks: Sequence[tuple[Sequence[str], float, float]], *, first: bool) -> None:
+    def _tell(self, handle: str, looks: Sequence[Look], *, first: bool) -> None:
         for event in self.world.truth[self._heard :]:
             self._timelines.setdefault((event.agent, event.task), Timeline()).add(event)
         self._heard = len(self.world.truth)
@@ -216,6 +249,7 @@ class Bench:
         """Nothing is known of an agent any more: it is read as if for the first time."""
         self.oracles[handle] = Oracle(settling=self.rules.settling_time)
         self.measured.pop(handle, None)
+        self._unpublished.pop(handle, None)
 
     async def die(self, path: Path) -> None:
         """The process is killed: what is on disk is all that is left, and goes on at ``path``, or in the database."""
@@ -266,7 +300,9 @@ class Bench:
     def truth(self, handle: str) -> dict[Key, float]:
         """What every number of an agent must be."""
         oracle = self.oracles[handle]
-        gauges = oracle.gauges(self.measured[handle], grace=self.rules.overdue_grace)
+        gauges: dict[Key, float] = {}
+        if handle not in self._without_gauges:
+            gauges = oracle.gauges(self.measured[handle], grace=self.rules.overdue_grace)
         return {key: value for key, value in (oracle.numbers | gauges).items() if value}
 
     def check(self, handle: str, *, apart: tuple[str, ...] = ()) -> None:

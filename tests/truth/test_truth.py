@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -177,6 +178,44 @@ async def test_a_kill_at_any_request(home: Path | Database, tmp_path: Path, seed
             made.before = harmless
             await made.die(tmp_path / f"state-{number}.db")
             await wander(made, random, 3)
+
+
+@on_both(3)
+async def test_outages_that_are_caught_up_with_however_often_that_fails(
+    home: Path | Database, tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    rules = Rules(limits=LIMITS, page_size=10)
+    async with bench(home, BUSY, seed=seed, history=1.0, rules=rules) as made:
+        await wander(made, random, 8)
+        for number in range(4):
+            made.clock.now += random.uniform(3600, 4 * 3600)
+            handle = random.choice(made.world.handles)
+            for attempt in range(4):
+                made.clock.now += random.expovariate(1 / 60)
+                deadly = random.randint(4, 14)
+                if random.random() < 0.5:
+                    made.before = kill_at(deadly)
+                    with suppress(asyncio.CancelledError):
+                        await made.poll(handle)
+                    made.before = harmless
+                    await made.die(tmp_path / f"state-{number}-{attempt}.db")
+                else:
+                    made.before = failing_from(made, deadly)
+                    await made.poll(handle)
+                    made.before = harmless
+                    made.faults.clear()
+                made.check(handle)
+            await wander(made, random, 3)
+        assert made.committed_in_part >= 4
+
+
+def failing_from(made: Bench, deadly: int) -> Callable[[int], Awaitable[None]]:
+    async def before(request: int) -> None:
+        if request == deadly:
+            made.faults.add(Fault(kind="bad_gateway"))
+
+    return before
 
 
 async def poll_for_ever(made: Bench, handle: str) -> None:
