@@ -8,15 +8,17 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from exporter import __version__, console, demo, logs, service, systemd
-from exporter.config import Config, ConfigError, Shard, load
+from exporter.config import NO_FLAGS, Config, ConfigError, Shard, StateFlags, load
 from exporter.config.access import load_web
 from exporter.config.quantities import parse_duration, parse_moment
 from exporter.past.writer import BLOCKS, Span
@@ -128,7 +130,22 @@ _web_config_file = _option(
     type=click.Path(path_type=Path, readable=False),
     help="TLS, users, headers and a rate limit, in the format of Prometheus.",
 )
-_state_path = _option("state.path", help="In place of state.path of the settings: a file, or memory.")
+
+
+def _state(command: F) -> F:
+    """The flags that say where the state is, as one argument ``state``."""
+
+    @_option("state.path", help="In place of state.path of the settings: a file, or memory.")
+    @_option("state.url", help="In place of state.url of the settings: a PostgreSQL database.")
+    @wraps(command)
+    def with_state(*args: Any, state_path: str | None, state_url: str | None, **more: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        weak = tuple(key for key in ("path", "url") if source(f"state_{key}") is ParameterSource.ENVIRONMENT)
+        return command(*args, state=StateFlags(state_path, state_url, weak), **more)
+
+    return cast(F, with_state)
+
+
 _shard_index = _option(
     "shard.index",
     type=click.IntRange(0),
@@ -165,7 +182,7 @@ def main() -> None:
 @_web_config_file
 @_option("web.external-url", type=_External(), help="Where a proxy shows it; its path is in front of all.")
 @_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
-@_state_path
+@_state
 @_shard_index
 @_shard_count
 @_log_level
@@ -179,14 +196,14 @@ def run(
     web_config_file: Path | None,
     web_external_url: str | None,
     web_telemetry_path: str,
-    state_path: str | None,
+    state: StateFlags,
     shard_index: int,
     shard_count: int,
     log_level: logs.Level,
     log_format: logs.Format,
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
-    config = _loaded(config_file, state_path, web_config_file, _shard(shard_index, shard_count))
+    config = _loaded(config_file, state, web_config_file, _shard(shard_index, shard_count))
     log, display = opened(log_level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
@@ -198,7 +215,7 @@ def run(
         prefix=web_external_url or "",
     )
     source = service.Source(
-        read=lambda: _read(config_file, state_path, config.shard),
+        read=lambda: _read(config_file, state, config.shard),
         file=_file(config_file),
         look_every=config_auto_reload_interval if config_enable_auto_reload else None,
     )
@@ -208,22 +225,24 @@ def run(
 @main.command()
 @_config_file
 @_web_config_file
-@click.option("--probe", is_flag=True, help="Ask the platform too: is the token good, is each agent readable?")
+@click.option("--probe", is_flag=True, help="Ask the platform, and the database of the state, too.")
 def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
-    config = _loaded(config_file, None, web_config_file)
+    config = _loaded(config_file, NO_FLAGS, web_config_file)
     click.echo(console.of_config(config))
     if web_config_file is not None:
         click.echo(console.of_web_config(web_config_file, load_web(web_config_file)))
     if probe:
         click.echo(f"asking {config.api.base_url}")
-        if not _finish(service.probe_platform(config, lambda finding: click.echo(console.of_finding(finding)))):
+        probes = (service.probe_platform, service.probe_state)
+        well = [_finish(probe_(config, lambda finding: click.echo(console.of_finding(finding)))) for probe_ in probes]
+        if not all(well):
             sys.exit(1)
 
 
 @main.command()
 @_config_file
-@_state_path
+@_state
 @_shard_index
 @_shard_count
 @_log_level
@@ -231,7 +250,7 @@ def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -
 @click.option("--agent", "handles", multiple=True, metavar="HANDLE", help="Poll this one alone; may be repeated.")
 def once(
     config_file: Path | None,
-    state_path: str | None,
+    state: StateFlags,
     shard_index: int,
     shard_count: int,
     log_level: logs.Level,
@@ -239,7 +258,7 @@ def once(
     handles: tuple[str, ...],
 ) -> None:
     """Polls every agent once and prints the metrics."""
-    config = _loaded(config_file, state_path, shard=_shard(shard_index, shard_count))
+    config = _loaded(config_file, state, shard=_shard(shard_index, shard_count))
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
@@ -250,7 +269,7 @@ def once(
 
 @main.command()
 @_config_file
-@_state_path
+@_state
 @_shard_index
 @_shard_count
 @_log_level
@@ -276,7 +295,7 @@ def once(
 )
 def backfill(
     config_file: Path | None,
-    state_path: str | None,
+    state: StateFlags,
     shard_index: int,
     shard_count: int,
     log_level: logs.Level,
@@ -295,7 +314,7 @@ def backfill(
         past = service.Past(span=span, labels=labels, file=None if output == Path("-") else output)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    config = _loaded(config_file, state_path, shard=_shard(shard_index, shard_count))
+    config = _loaded(config_file, state, shard=_shard(shard_index, shard_count))
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     if not _finish(service.write_past(config, past, log, display), log):
@@ -314,10 +333,55 @@ def backfill(
 )
 def agents(config_file: Path | None, form: str) -> None:
     """Lists the agents that the token can see, and whether their tasks can be read."""
-    config = _loaded(config_file, None)
+    config = _loaded(config_file, NO_FLAGS)
     logs.configure("warn", "logfmt")
     shown = console.of_agents_for_machines if form == "json" else console.of_agents
     click.echo(shown(_finish(service.all_readable(config))))
+
+
+@main.group("state")
+def state_() -> None:
+    """Moves the state from one database to another. No exporter may use it meanwhile."""
+
+
+_file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
+
+
+@state_.command("export")
+@_config_file
+@_state
+@_log_level
+@_log_format
+@_file_argument
+def export_(
+    config_file: Path | None, state: StateFlags, log_level: logs.Level, log_format: logs.Format, file: Path
+) -> None:
+    """Writes the whole state to FILE (-: to standard output)."""
+    config = _loaded(config_file, state)
+    log, _ = opened(log_level, log_format, time.monotonic)
+    moved = _finish(service.export_state(config, _unless_dash(file), log), log)
+    click.echo(f"exported from {config.state.words}: {console.of_moved(moved)}", err=True)
+
+
+@state_.command("import")
+@_config_file
+@_state
+@_log_level
+@_log_format
+@_file_argument
+def import_(
+    config_file: Path | None, state: StateFlags, log_level: logs.Level, log_format: logs.Format, file: Path
+) -> None:
+    """Writes what was exported to FILE (-: from standard input) into a state that is empty, and checks that nothing
+    is lost."""
+    config = _loaded(config_file, state)
+    log, _ = opened(log_level, log_format, time.monotonic)
+    moved = _finish(service.import_state(config, _unless_dash(file), log), log)
+    click.echo(f"imported into {config.state.words}: {console.of_moved(moved)}", err=True)
+
+
+def _unless_dash(file: Path) -> Path | None:
+    return None if str(file) == "-" else file
 
 
 @main.command("demo")
@@ -362,15 +426,13 @@ def _shard(index: int, count: int) -> Shard:
         raise click.BadParameter(str(error), param_hint="--shard.index") from error
 
 
-def _loaded(
-    file: Path | None, state_path: str | None, web_config_file: Path | None = None, shard: Shard = _ALONE
-) -> Config:
+def _loaded(file: Path | None, state: StateFlags, web_config_file: Path | None = None, shard: Shard = _ALONE) -> Config:
     """The settings of the named file, of config.yaml where there is one, or of the environment.
 
     What is wrong with them, and with the web config, ends the program, all of it at once.
     """
     problems: list[str] = []
-    config = _or_problems(problems, lambda: _read(file, state_path, shard))
+    config = _or_problems(problems, lambda: _read(file, state, shard))
     if web_config_file is not None:
         _or_problems(problems, lambda: load_web(web_config_file))
     if config is None or problems:
@@ -378,8 +440,8 @@ def _loaded(
     return config
 
 
-def _read(file: Path | None, state_path: str | None, shard: Shard) -> Config:
-    return msgspec.structs.replace(load(_file(file), os.environ, state_path=state_path), shard=shard)
+def _read(file: Path | None, state: StateFlags, shard: Shard) -> Config:
+    return msgspec.structs.replace(load(_file(file), os.environ, state=state), shard=shard)
 
 
 def _file(named: Path | None) -> Path | None:

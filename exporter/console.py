@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from exporter.config import Config
 from exporter.config.access import WebConfig
 from exporter.survey import Finding, Readable
+from exporter.tracking.moving import Moved
 
 
 def of_config(config: Config) -> str:
@@ -57,6 +58,13 @@ def of_agents_for_machines(found: Sequence[Readable]) -> str:
 def of_finding(finding: Finding) -> str:
     """What came of asking the platform one thing."""
     return f"  {'ok' if finding.well else 'wrong':<5}  {_shown(finding.what)}: {_shown(finding.words)}"
+
+
+def of_moved(moved: Moved) -> str:
+    """How much of a state was moved."""
+    counts = ((moved.agents, "agent"), (moved.numbers, "number"), (moved.tasks, "task"))
+    words = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+    return f"{words}, digest {moved.digest}"
 
 
 def of_defect(error: Exception) -> str:

@@ -1,10 +1,11 @@
 """config.yaml, or the environment alone, as typed and frozen settings; every error with its path in the file."""
 
-from exporter.config.loading import ConfigError, load
+from exporter.config.loading import NO_FLAGS, ConfigError, StateFlags, load
 from exporter.config.model import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, Shard, State
 
 __all__ = [
     "ALL",
+    "NO_FLAGS",
     "AgentConfig",
     "Api",
     "Config",
@@ -15,5 +16,6 @@ __all__ = [
     "Secret",
     "Shard",
     "State",
+    "StateFlags",
     "load",
 ]

@@ -37,17 +37,34 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+class StateFlags(msgspec.Struct, frozen=True):
+    """What is said of the state outside the file; None: nothing."""
+
+    path: str | None = None
+    """A path, or ``memory``."""
+    url: str | None = None
+    weak: tuple[str, ...] = ()
+    """Which of the two come from the environment: they give way to a flag, and the path to any URL."""
+
+
+NO_FLAGS: Final = StateFlags()
+
+
 def load(
-    path: Path | None, environ: Mapping[str, str], *, state_path: str | None = None, state_url: str | None = None
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    state_path: str | None = None,
+    state: StateFlags = NO_FLAGS,
 ) -> Config:
     """The settings of the file at `path`, or those of the environment alone where `path` is None.
 
-    `state_path` (a path, or ``memory``) and `state_url` come before what the file says of the state. Raises
+    `state`, or `state_path` alone (a path, or ``memory``), comes before what the file says of the state. Raises
     ConfigError, and nothing else.
     """
     document = Document(None) if path is None else Document(environ, path.parent, sections=SECTIONS)
     values = _read_environment(document, environ) if path is None else _read_file(document, path)
-    _put_state(document, values, state_path, state_url)
+    _put_state(document, values, state if state_path is None else StateFlags(path=state_path))
     if path is None:
         _check_environment(document, values)
     elif document.sound(""):
@@ -94,12 +111,17 @@ def _read_environment(document: Document, environ: Mapping[str, str]) -> Values:
     return values
 
 
-def _put_state(document: Document, values: Values, path: str | None, url: str | None) -> None:
+def _put_state(document: Document, values: Values, flags: StateFlags) -> None:
     """Puts what the flags say of the state in place of what the file does."""
-    given = {key: value for key, value in (("path", path), ("url", url)) if value is not None}
+    given = {key: value for key, value in (("path", flags.path), ("url", flags.url)) if value is not None}
+    in_file = values.get("state", {})
+    if len(given) == 2 and flags.weak:
+        del given["path" if "path" in flags.weak else "url"]
+    if "path" in flags.weak and "url" in in_file:
+        given.pop("path", None)
     if not given:
         return
-    held = {key: value for key, value in values.get("state", {}).items() if key not in ("path", "url")}
+    held = {key: value for key, value in in_file.items() if key not in ("path", "url")}
     for key, value in given.items():
         flag = Place(document, yaml.ScalarNode(_TEXT, value), f"--state.{key}")
         if (read := STATE[key](flag)) is not msgspec.UNSET:

@@ -1,6 +1,7 @@
 """Builds the parts and runs them: the only place that knows them all."""
 
-from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform
+from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform, probe_state
+from exporter.service.moving import export_state, import_state
 from exporter.service.parts import only
 from exporter.service.past import Past, PastError, write_past
 from exporter.service.reloading import Source
@@ -15,9 +16,12 @@ __all__ = [
     "Web",
     "all_readable",
     "assembled",
+    "export_state",
+    "import_state",
     "only",
     "poll_once",
     "probe_platform",
+    "probe_state",
     "run",
     "stop_signals",
     "write_past",

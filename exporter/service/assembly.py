@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import msgspec
@@ -189,17 +189,35 @@ async def opened(
     """The state that the settings name. Raises ``StorageError`` where it cannot be used."""
     if config.state.url is None:
         return await SqliteStorage.open(config.state.path, clock=clock.now, committed=committed, told=told)
-    # Here, since only who uses it needs to have it, or to wait for its import.
-    try:
+    with _psycopg():
         from exporter.tracking import postgres
+    target = postgres.Target(url=config.state.url, password_file=config.state.password_file)
+    return await postgres.PostgresStorage.open(target, clock=clock.now, committed=committed, elapsed=clock.elapsed)
+
+
+@contextmanager
+def _psycopg() -> Iterator[None]:
+    """To import what needs psycopg within, since only who uses it needs to have it, or to wait for it. Raises
+    ``StorageError`` where it is missing."""
+    try:
+        yield
     except ImportError as error:
         raise StorageError(f"state.url needs psycopg ({error}): pip install 'unpod-exporter[postgresql]'") from error
-    return await postgres.PostgresStorage.open(
-        postgres.Target(url=config.state.url, password_file=config.state.password_file),
-        clock=clock.now,
-        committed=committed,
-        elapsed=clock.elapsed,
-    )
+
+
+async def probe_state(config: Config, say: Callable[[Finding], None]) -> bool:
+    """Asks the database that is to hold the state, if it is one, and ``say``s what came of it; whether that is well."""
+    if config.state.url is None:
+        return True
+    with _psycopg():
+        from exporter.tracking import postgres
+    target = postgres.Target(url=config.state.url, password_file=config.state.password_file)
+    try:
+        words, well = await postgres.probe(target, postgres.Limits()), True
+    except StorageError as error:
+        words, well = str(error), False
+    say(Finding(what="state", words=words, well=well))
+    return well
 
 
 @asynccontextmanager

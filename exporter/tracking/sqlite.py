@@ -21,6 +21,7 @@ import msgspec
 
 from exporter.tracking import damage, tables
 from exporter.tracking.damage import SetAside
+from exporter.tracking.moving import Rows
 from exporter.tracking.records import Record
 from exporter.tracking.storage import (
     Book,
@@ -116,6 +117,18 @@ class SqliteStorage:
 
     async def commit(self, agent: str, commit: Commit) -> None:
         await self._run(lambda: self._commit(agent, commit))
+
+    async def move(self, work: Callable[[Rows], T]) -> T:
+        def moved() -> T:
+            database = self._connection
+            with _transaction(database):
+                result = work(tables.Rows(database))
+            self._agents = tables.agents(database)
+            self.created = tables.created(database)
+            return result
+
+        # Whoever moves it away is told of damage; it is not mended by that.
+        return await self._do(moved)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)

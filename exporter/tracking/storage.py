@@ -5,14 +5,19 @@ Kept small, since other databases than SQLite will follow.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 from exporter.tracking.records import Record
 from exporter.tracking.spans import Spans
 from exporter.tracking.tallies import Key
+
+if TYPE_CHECKING:
+    from exporter.tracking.moving import Rows
+
+T = TypeVar("T")
 
 
 class StorageError(Exception):
@@ -145,6 +150,10 @@ class Storage(Protocol):
 
 class State(Storage, Protocol):
     """What the state is kept in for good."""
+
+    async def move(self, work: Callable[[Rows], T]) -> T:
+        """What ``work`` returns, which reads and writes all rows in one transaction. It takes its time, and nobody else
+        gets a turn meanwhile."""
 
     @property
     def created(self) -> float:

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.moving import Row
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
 from exporter.tracking.storage import Book, Commit, Loaded
@@ -129,3 +130,33 @@ def _records(database: sqlite3.Connection, which: str, agent: int, *values: obje
     rows = database.execute(select, (agent, *values))
     with decoding():
         return {key: unpack(record, created) for key, record, created in rows}
+
+
+class Rows:
+    """``moving.Rows`` of a state in SQLite."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def begun(self) -> float:
+        return created(self._database)
+
+    def begin(self, at: float) -> None:
+        self._database.execute("UPDATE state SET created = ?", (at,))
+
+    def agents(self) -> dict[str, int]:
+        return agents(self._database)
+
+    def agent(self, handle: str) -> tuple[Book, dict[Key, int]]:
+        agent = self.agents()[handle]
+        return book(self._database, agent), numbers(self._database, agent)
+
+    def tasks(self, handle: str, after: int | None, most: int) -> list[Row]:
+        return self._database.execute(
+            "SELECT key, created, record FROM tasks"
+            " WHERE agent = (SELECT id FROM agents WHERE handle = ?) AND key >= ? ORDER BY key LIMIT ?",
+            (handle, -(2**63) if after is None else after + 1, most),
+        ).fetchall()
+
+    def write(self, handle: str, commit: Commit) -> None:
+        write(self._database, handle, commit)

@@ -6,7 +6,19 @@ import msgspec
 import pytest
 import yaml
 
-from exporter.config import AgentConfig, Api, Config, ConfigError, Discovery, Metrics, Polling, Secret, State, load
+from exporter.config import (
+    AgentConfig,
+    Api,
+    Config,
+    ConfigError,
+    Discovery,
+    Metrics,
+    Polling,
+    Secret,
+    State,
+    StateFlags,
+    load,
+)
 from exporter.config.keys import ROOT, SECTIONS
 
 MINIMAL = "api: {token: abc}\n"
@@ -127,6 +139,37 @@ def test_the_past_is_counted_by_default_only_with_a_state_on_disk(
 ) -> None:
     options = {} if state_path is None else {"state_path": state_path}
     assert read(MINIMAL + text, **options).polling.backfill == backfill
+
+
+URL = "postgresql://unpod@db/unpod"
+IN_FILE = f"state: {{url: '{URL}'}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "found"),
+    [
+        (IN_FILE, StateFlags(), URL),
+        (IN_FILE, StateFlags("a.db"), "a.db"),
+        (IN_FILE, StateFlags("memory"), "memory"),
+        (IN_FILE, StateFlags("a.db", weak=("path",)), URL),
+        (IN_FILE, StateFlags(url=URL + "2", weak=("url",)), URL + "2"),
+        ("state: {path: b.db}", StateFlags("a.db", weak=("path",)), "a.db"),
+        ("state: {path: b.db}", StateFlags(url=URL), URL),
+        ("", StateFlags("a.db", URL, weak=("path", "url")), URL),
+        ("", StateFlags("a.db", URL, weak=("path",)), URL),
+        ("", StateFlags("a.db", URL, weak=("url",)), "a.db"),
+    ],
+)
+def test_what_is_said_of_the_state_outside_the_file_comes_first_but_a_variable_with_a_path_gives_way_to_a_url(
+    read: Read, text: str, flags: StateFlags, found: str
+) -> None:
+    """The container image sets that variable."""
+    assert read(MINIMAL + text, state=flags).state.words == found
+
+
+def test_a_path_and_a_url_by_flags_are_one_too_many(read: Read) -> None:
+    with pytest.raises(ConfigError, match=r"--state\.url: is given, and so is --state\.path; keep one of the two"):
+        read(MINIMAL, state=StateFlags("a.db", URL))
 
 
 def test_a_state_path_given_by_flag_comes_before_the_file(read: Read) -> None:

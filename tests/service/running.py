@@ -350,10 +350,11 @@ async def ran(folder: Path, *words: str, environ: Mapping[str, str] | None = Non
 
 @asynccontextmanager
 async def exporting(
-    folder: Path, settings: Mapping[str, Any], *words: str, state: str = "state.db", listen: str = "127.0.0.1:0"
+    folder: Path, settings: Mapping[str, Any], *words: str, state: str | None = "state.db", listen: str = "127.0.0.1:0"
 ) -> AsyncIterator[Process]:
-    """``run`` with these settings, on any free port, with its state in ``folder``."""
+    """``run`` with these settings, on any free port, with its state in ``folder``; None: where they say."""
     config = written(folder, settings)
-    flags = ("--config.file", str(config), "--web.listen-address", listen, "--state.path", state)
+    kept = () if state is None else ("--state.path", state)
+    flags = ("--config.file", str(config), "--web.listen-address", listen, *kept)
     async with started(folder, "run", *flags, *words) as process:
         yield process

@@ -90,16 +90,16 @@ class Link:
         self._failed: tuple[float, StorageError] | None = None
         """When no connection could be made, and why."""
 
-    async def run(self, work: Callable[[Connection], T], *, within: float | None = None) -> T:
+    async def run(self, work: Callable[[Connection], T], *, within: float | None = None, repeat: bool = True) -> T:
         """What ``work`` returns; it runs in the thread, outside a transaction, and ends ``within`` so many seconds.
 
-        Where the connection turns out to be lost, it is done again from its beginning with a new one, once: whether the
-        first time had any effect cannot be known, so ``work`` has to bear that.
+        Where the connection turns out to be lost, it is done again from its beginning with a new one, once, unless it
+        is not to ``repeat``: whether the first time had any effect cannot be known, so ``work`` has to bear that.
 
         Raises ``StateUnwritable`` where the server cannot do it now, ``StateDamaged`` where it says that its data are,
         ``StorageError`` for anything else. Whoever is cancelled meanwhile leaves the work to be done to its end.
         """
-        task = asyncio.create_task(self._in_turn(work, within or self._limits.work))
+        task = asyncio.create_task(self._in_turn(work, within or self._limits.work, repeat))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -117,10 +117,10 @@ class Link:
             # Whoever waited was told; where nobody did any more, it is nobody's error.
             task.exception()
 
-    async def _in_turn(self, work: Callable[[Connection], T], within: float) -> T:
+    async def _in_turn(self, work: Callable[[Connection], T], within: float, repeat: bool) -> T:
         async with self._turn:
             expired = threading.Event()
-            future = asyncio.get_running_loop().run_in_executor(self._thread, self._done, work, expired)
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._done, work, expired, repeat)
             done, _ = await asyncio.wait([future], timeout=self._limits.connect + within)
             if not done:
                 expired.set()
@@ -130,8 +130,8 @@ class Link:
                     raise StateUnwritable(f"{self.target}: no answer within {within:g} s") from future.exception()
             return future.result()
 
-    def _done(self, work: Callable[[Connection], T], expired: threading.Event) -> T:
-        once_more = self._connection is not None
+    def _done(self, work: Callable[[Connection], T], expired: threading.Event, repeat: bool) -> T:
+        once_more = repeat and self._connection is not None
         while True:
             try:
                 return self._tried(work, expired)

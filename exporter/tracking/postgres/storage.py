@@ -10,16 +10,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
 
+from exporter.tracking.moving import Rows
 from exporter.tracking.postgres import schema, tables
 from exporter.tracking.postgres.link import Connection, Limits, Link, Target
 from exporter.tracking.records import Record
 from exporter.tracking.storage import Commit, Loaded, StateInUse, StateSetAside, StateTaken, StorageError
 
+T = TypeVar("T")
 Fence: TypeAlias = Callable[[Connection, str], None]
 """Called with the agent inside the transaction of each commit, before anything is written. Raises ``StateTaken`` where
 the agent is not to be written by this exporter any more, and has locked whatever tells so."""
@@ -28,6 +30,8 @@ _OPENING: Final = 600.0
 """Seconds for what an older exporter has written to be brought up to date."""
 _LOADING: Final = 120.0
 """Seconds for an agent to be loaded: its tasks are counted."""
+_MOVING: Final = 86_400.0
+"""Seconds for a whole state to be read or written; it ends earlier when the connection does."""
 _STEP: Final = 2**30
 """Revisions rise by chance, by so much at most: a number of ours is never that of somebody else's commit."""
 _SIZED: Final = 60.0
@@ -118,6 +122,17 @@ class PostgresStorage:
 
     async def commit(self, agent: str, commit: Commit) -> None:
         await self._link.run(lambda connection: self._commit(connection, agent, commit))
+
+    async def move(self, work: Callable[[Rows], T]) -> T:
+        def moved(connection: Connection) -> T:
+            with connection.transaction():
+                connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+                result = work(tables.Rows(connection))
+            self._revisions = {}
+            return result
+
+        # Not again where the connection is lost: ``work`` may have written lines already.
+        return await self._link.run(moved, within=_MOVING, repeat=False)
 
     async def close(self) -> None:
         await self._link.close()

@@ -10,10 +10,12 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.moving import Row
 from exporter.tracking.postgres.link import Connection
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
 from exporter.tracking.storage import Book, Commit, Loaded
+from exporter.tracking.tallies import Key
 
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _WRITE: Final = """
@@ -74,14 +76,12 @@ def load(connection: Connection, handle: str, within: float) -> tuple[Handle, Lo
         (tracked,) = connection.execute(
             "SELECT count(*) FROM unpod_exporter.tasks WHERE agent = %s", [agent]
         ).fetchone() or (0,)
-        numbers = connection.execute("SELECT series, value FROM unpod_exporter.numbers WHERE agent = %s", [agent])
-        with decoding():
-            loaded = Loaded(
-                book=msgspec.json.decode(book, type=Book),
-                numbers={key_of(series): value for series, value in numbers},
-                watched=_records(connection, "watched", agent),
-                tracked=tracked,
-            )
+        loaded = Loaded(
+            book=_book(book),
+            numbers=_numbers(connection, agent),
+            watched=_records(connection, "watched", agent),
+            tracked=tracked,
+        )
         return Handle(agent, revision), loaded
 
 
@@ -124,6 +124,44 @@ def write(connection: Connection, handle: str, commit: Commit, *, after: Collect
     return int(row[0]) if row else None
 
 
+class Rows:
+    """``moving.Rows`` of a state in PostgreSQL."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._revisions: dict[str, int] = {}
+
+    def begun(self) -> float:
+        row = self._connection.execute("SELECT created FROM unpod_exporter.state").fetchone()
+        return float(row[0]) if row else 0.0
+
+    def begin(self, at: float) -> None:
+        self._connection.execute("UPDATE unpod_exporter.state SET created = %s", [at])
+
+    def agents(self) -> dict[str, Handle]:
+        return agents(self._connection)
+
+    def agent(self, handle: str) -> tuple[Book, dict[Key, int]]:
+        row = self._connection.execute(
+            "SELECT id, book FROM unpod_exporter.agents WHERE handle = %s", [handle]
+        ).fetchone() or (0, "")
+        return _book(row[1]), _numbers(self._connection, row[0])
+
+    def tasks(self, handle: str, after: int | None, most: int) -> list[Row]:
+        return self._connection.execute(
+            "SELECT key, created, record FROM unpod_exporter.tasks"
+            " WHERE agent = (SELECT id FROM unpod_exporter.agents WHERE handle = %s) AND key >= %s"
+            " ORDER BY key LIMIT %s",
+            [handle, -(2**63) if after is None else after + 1, most],
+            binary=True,
+        ).fetchall()
+
+    def write(self, handle: str, commit: Commit) -> None:
+        before = self._revisions.get(handle, 0)
+        self._revisions[handle] = before + 1
+        write(self._connection, handle, commit, after=[before], revision=before + 1)
+
+
 def size(connection: Connection) -> int:
     """Bytes of the tables and their indexes on the server's disk."""
     row = connection.execute(
@@ -131,6 +169,17 @@ def size(connection: Connection) -> int:
         " WHERE relkind = 'r' AND relnamespace = 'unpod_exporter'::regnamespace"
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _book(text: str) -> Book:
+    with decoding():
+        return msgspec.json.decode(text, type=Book)
+
+
+def _numbers(connection: Connection, agent: int) -> dict[Key, int]:
+    rows = connection.execute("SELECT series, value FROM unpod_exporter.numbers WHERE agent = %s", [agent])
+    with decoding():
+        return {key_of(series): value for series, value in rows}
 
 
 def _records(connection: Connection, which: str, agent: int, *values: object) -> dict[int, Record]:
