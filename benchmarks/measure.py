@@ -18,6 +18,7 @@ from exporter.exposition.catalog import Settings as Shown
 from exporter.exposition.catalog import buckets
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import State
 from exporter.tracking.tallies import Limits
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client, Settings, StaticToken
@@ -91,11 +92,20 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-async def polls(url: str, state: Path, number: int) -> list[dict[str, float]]:
+async def opened(state: str) -> State:
+    """The state in this file, or in the database of this URL."""
+    if not state.startswith("postgresql:"):
+        return await SqliteStorage.open(Path(state))
+    from exporter.tracking.postgres import PostgresStorage, Target
+
+    return await PostgresStorage.open(Target(url=state))
+
+
+async def polls(url: str, state: str, number: int) -> list[dict[str, float]]:
     """Polls the agent so many times; what each poll has cost."""
     rules = Rules(limits=Limits(buckets=dict(buckets(Shown()))), reconcile_interval=0)
     settings = Settings(base_url=url, requests_per_minute=10**7)
-    storage = await SqliteStorage.open(state)
+    storage = await opened(state)
     found = []
     async with Client(settings, StaticToken("bench")) as client:
         tracker = Tracker(AGENT, client, storage, rules, now=time.time, elapsed=time.monotonic)

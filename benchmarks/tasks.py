@@ -6,13 +6,14 @@ import asyncio
 import json
 import sys
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import aiohttp
 
-from benchmarks.measure import cpu, peak, polls
+from benchmarks.measure import cpu, opened, peak, polls
 from benchmarks.obvious import Obvious
+from exporter.tracking import moving
 
 LONG = 0.02
 """Seconds of a turn that would hold up a scrape for too long."""
@@ -20,7 +21,7 @@ LONG = 0.02
 
 async def poll(url: str, state: str, number: str) -> list[dict[str, float]]:
     """The exporter polls so many times."""
-    return await polls(url, Path(state), int(number))
+    return await polls(url, state, int(number))
 
 
 async def turns(url: str, state: str, number: str) -> dict[str, float]:
@@ -34,7 +35,7 @@ async def turns(url: str, state: str, number: str) -> dict[str, float]:
         found.append(time.thread_time() - began)
 
     asyncio.Handle._run = timed  # type: ignore[method-assign]
-    await polls(url, Path(state), int(number))
+    await polls(url, state, int(number))
     return {"longest": max(found), "long": sum(turn > LONG for turn in found), "turns": len(found)}
 
 
@@ -52,7 +53,32 @@ async def obvious(url: str) -> dict[str, float]:
     return {"cpu": cpu() - began, "peak": peak(), "tasks": len(tasks)}
 
 
-TASKS: dict[str, Any] = {"poll": poll, "obvious": obvious, "turns": turns}
+async def export(state: str, file: str) -> dict[str, float]:
+    """A state is written to a file."""
+    storage, began = await opened(state), time.perf_counter()
+    with open(file, "wb") as out:  # noqa: ASYNC230 - nobody else waits
+        moved = await storage.move(partial(moving.export, write=out.write))
+    found = {"wall": time.perf_counter() - began, "peak": peak(), "tasks": moved.tasks}
+    await storage.close()
+    return found
+
+
+async def fill(state: str, file: str) -> dict[str, float]:
+    """What was written to a file is taken in, and compared."""
+    storage, began = await opened(state), time.perf_counter()
+
+    def reader() -> moving.Reader:
+        lines.seek(0)
+        return moving.Reader(lines, file)
+
+    with open(file, "rb") as lines:  # noqa: ASYNC230 - nobody else waits
+        moved = await storage.move(partial(moving.fill, read=reader))
+    found = {"wall": time.perf_counter() - began, "peak": peak(), "tasks": moved.tasks}
+    await storage.close()
+    return found
+
+
+TASKS: dict[str, Any] = {"poll": poll, "obvious": obvious, "turns": turns, "export": export, "fill": fill}
 
 if __name__ == "__main__":
     json.dump(asyncio.run(TASKS[sys.argv[1]](*sys.argv[2:])), sys.stdout)
