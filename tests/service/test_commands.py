@@ -26,7 +26,7 @@ from tests.service.running import (
     written,
 )
 
-COMMANDS = ("run", "check", "once", "agents", "demo", "simulate")
+COMMANDS = ("run", "check", "once", "backfill", "agents", "state", "demo", "simulate")
 
 
 async def test_the_help_names_every_command(tmp_path: Path) -> None:
