@@ -27,10 +27,10 @@ AGENT = "bench"
 
 
 @contextmanager
-def platform(count: int, size: int, open_: int) -> Iterator[str]:
+def platform(count: int, size: int, open_: int, apart: float = 1.0) -> Iterator[str]:
     """The base URL of a platform with these tasks."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.platform", *map(str, (count, size, open_, port))]
+    command = [sys.executable, "-m", "benchmarks.platform", *map(str, (count, size, open_, port, apart))]
     with subprocess.Popen(command) as process:  # noqa: S603 - our own module
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)

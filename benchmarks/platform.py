@@ -15,12 +15,14 @@ _TURN = "हाँ, बताइए। I would like to know more about the plan,
 
 
 class Platform:
-    """``count`` tasks, one a second; every tenth of the newest ``10 * open_`` is open, as it is in life."""
+    """``count`` tasks, ``apart`` seconds between two; every tenth of the newest ``10 * open_`` is open, as it is in
+    life."""
 
     BEGIN = 1_700_000_000
 
-    def __init__(self, count: int, size: int, open_: int) -> None:
+    def __init__(self, count: int, size: int, open_: int, apart: float = 1.0) -> None:
         self.count = count
+        self.apart = apart
         self.size = size
         self.open_from = count - 10 * open_
         self.requests = 0
@@ -33,19 +35,24 @@ class Platform:
         return f'{{"count":{self.count},"status_code":200,"message":"ok","data":[{tasks}]}}'.encode()
 
     def task(self, place: int) -> str:
-        at = datetime.fromtimestamp(self.BEGIN + place, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        created = self.created(place)
+        at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         is_open = place >= self.open_from and place % 10 == 0
         status = "pending" if is_open else "completed"
         head = (
-            f'{{"_id":"{self.BEGIN + place:08x}{place:016x}","task_id":"T{place:032x}","run_id":"R{place // 100:032x}",'
+            f'{{"_id":"{created:08x}{place:016x}","task_id":"T{place:032x}","run_id":"R{place // 100:032x}",'
             f'"status":"{status}","execution_type":"call","created":"{at}","last_status_change":"{at}",'
             f'"retry_attempt":{place % 3},"failure_count":0,"scheduled_timestamp":null,"provider":"vapi",'
         )
-        return head + ('"output":{}}' if is_open else self._output(place, at))
+        return head + ('"output":{}}' if is_open else self._output(place, created))
 
-    def _output(self, place: int, at: str) -> str:
-        start = datetime.fromtimestamp(self.BEGIN + place + 5, UTC).strftime("%Y-%m-%dT%H:%M:%S.123Z")
-        end = datetime.fromtimestamp(self.BEGIN + place + 65 + place % 120, UTC).strftime("%Y-%m-%dT%H:%M:%S.892Z")
+    def created(self, place: int) -> int:
+        """When a task was created, in Unix seconds."""
+        return self.BEGIN + int(place * self.apart)
+
+    def _output(self, place: int, created: int) -> str:
+        start = datetime.fromtimestamp(created + 5, UTC).strftime("%Y-%m-%dT%H:%M:%S.123Z")
+        end = datetime.fromtimestamp(created + 65 + place % 120, UTC).strftime("%Y-%m-%dT%H:%M:%S.892Z")
         return (
             f'"output":{{"call_id":"C{place:032x}","call_status":"completed","call_type":"outboundPhoneCall",'
             f'"call_end_reason":"customer-ended-call","start_time":"{start}","end_time":"{end}",'
@@ -84,7 +91,7 @@ class Platform:
 
 def main() -> None:
     count, size, open_, port = map(int, sys.argv[1:5])
-    platform = Platform(count, size, open_)
+    platform = Platform(count, size, open_, float(sys.argv[5]))
     app = web.Application()
     app.router.add_get("/_spent", platform.spent)
     app.router.add_get("/api/v2/platform/agents/{handle}/tasks/", platform.tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 import time
 from functools import partial
@@ -11,8 +12,12 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.measure import cpu, opened, peak, polls
+from benchmarks import past as pasts
+from benchmarks.measure import AGENT, cpu, opened, peak, polls
 from benchmarks.obvious import Obvious
+from exporter import progress, service
+from exporter.config import load
+from exporter.past.writer import Span
 from exporter.tracking import moving
 
 LONG = 0.02
@@ -78,7 +83,45 @@ async def fill(state: str, file: str) -> dict[str, float]:
     return found
 
 
-TASKS: dict[str, Any] = {"poll": poll, "obvious": obvious, "turns": turns, "export": export, "fill": fill}
+async def past(url: str, folder: str, end: str, block: str) -> dict[str, float]:
+    """The past of the agent is written until a Unix time."""
+    config = Path(folder) / "config.yaml"
+    api = {"base_url": url, "token": AGENT, "requests_per_minute": 10**7}
+    config.write_text(json.dumps({"api": api, "agents": [AGENT]}), encoding="utf-8")
+    span = Span.of(60.0, None, float(end), block)
+    labels = (("job", "unpod"), ("instance", "exporter:10130"))
+    wanted = service.Past(span=span, labels=labels, file=Path(folder) / "past.om")
+    log, display = progress.opened("error", "logfmt", time.monotonic)
+    settings = load(config, {}, state_path=str(Path(folder) / "state.db"))
+    began = cpu()
+    await service.write_past(settings, wanted, log, display)
+    found = {"cpu": cpu() - began, "peak": peak()}
+    texts = list(Path(folder).glob("past-*.om"))  # noqa: ASYNC240 - nothing else goes on here
+    return {**found, "samples": sum(_lines(text) for text in texts)}
+
+
+def _lines(text: Path) -> int:
+    with text.open("rb") as file:
+        return sum(not line.startswith(b"#") for line in file)
+
+
+async def blocks(folder: str, block: str) -> dict[str, float]:
+    """What promtool makes of the past."""
+    began = time.perf_counter()
+    pasts.promtool(Path(folder), block)
+    wall = time.perf_counter() - began
+    return {"wall": wall, "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}
+
+
+TASKS: dict[str, Any] = {
+    "poll": poll,
+    "obvious": obvious,
+    "turns": turns,
+    "export": export,
+    "fill": fill,
+    "past": past,
+    "blocks": blocks,
+}
 
 if __name__ == "__main__":
     json.dump(asyncio.run(TASKS[sys.argv[1]](*sys.argv[2:])), sys.stdout)

@@ -21,6 +21,7 @@ from tests.service.running import (
     logfmt,
     platform,
     ran,
+    samples,
     states,
     written,
 )
@@ -183,6 +184,28 @@ async def test_agents_that_the_exporter_has_not_shown_yet_are_left_out(tmp_path:
         told = await backfill(tmp_path, made)
         assert told.code == 1
         assert [event["agent"] for event in events(told, "agent left out")] == [SUPPORT.handle]
+
+
+async def test_the_first_numbers_may_be_in_postgresql(tmp_path: Path, database: str) -> None:
+    async with platform() as made:
+        written(tmp_path, made.settings(state={"url": database}))
+        first = kept(samples((await ran(tmp_path, "once")).out))
+        told = await ran(tmp_path, "backfill", *LABELS, "--step", "12h", "-o", "past.om")
+        assert told.code == 0, told.err
+    assert differing(lasts((tmp_path / "past.om").read_text()), first) == {}
+    assert first
+
+
+async def test_what_was_read_is_a_state_that_can_be_moved_to_postgresql(tmp_path: Path, database: str) -> None:
+    async with platform() as made:
+        await backfill(tmp_path, made, state={"url": database})
+        past = lasts((tmp_path / "past.om").read_text())
+        for words in (("export", "--state.path", "state.db"), ("import", "--state.url", database)):
+            told = await ran(tmp_path, "state", *words, "state.jsonl")
+            assert told.code == 0, told.err
+        shown = kept(samples((await ran(tmp_path, "once")).out))
+    assert differing(past, shown) == {}
+    assert past
 
 
 # What is wrong is said
