@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
