@@ -206,10 +206,11 @@ class Draft:
         if shown == counted:
             return counted
         before, now = msgspec.structs.astuple(counted), msgspec.structs.astuple(shown)
+        added = self.added
         for key, was, is_ in zip(_AMOUNT_KEYS, before, now, strict=True):
             if is_ > was:
-                self.added[key] += is_ - was
-        return shown if counted == NO_AMOUNTS else Amounts(*map(max, before, now))
+                added[key] += is_ - was
+        return shown if counted is NO_AMOUNTS else Amounts(*map(max, before, now))
 
     def _observe(self, family: str, labels: Labels, value: float) -> None:
         bucket = self._texts[family][bisect_left(self._limits.buckets[family], value)]

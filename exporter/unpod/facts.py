@@ -67,7 +67,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return self.start + (self.duration or 0.0)
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One task of an agent as the platform shows it now. Times are Unix seconds."""
 
     id: str

@@ -59,7 +59,7 @@ def task(entry: object) -> Task | None:
         changed=taken(times.parse, raw.last_status_change, "last_status_change", odd),
         call=call(output, odd),
         # Last, because everything above fills it.
-        odd=tuple(sorted(odd)),
+        odd=tuple(sorted(odd)) if odd else (),
     )
 
 

@@ -55,9 +55,11 @@ def _told(raw: object) -> float | None:
     if isinstance(raw, str) and raw[4:5] == "-":
         # Nearly always: a year, a dash, and so on. Whatever it is that does not fit is looked at below.
         try:
-            return _seconds(datetime.fromisoformat(raw))
+            moment = datetime.fromisoformat(raw)
         except ValueError:
             pass
+        else:
+            return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)).total_seconds()
     if isinstance(raw, dict):
         raw = raw.get("$date", raw)
     if absent(raw):

@@ -16,13 +16,13 @@ from exporter.unpod.vocabulary import ROLE_WORDS, ROLES
 _LINE: Final = re.compile(rf"\s*({'|'.join(ROLE_WORDS)})\s*:(.*)", re.IGNORECASE)
 """A line that begins a message. Any other line goes on with the message before it: a colon alone is no role."""
 
-_TURNS: Final[Mapping[type, str]] = MappingProxyType(
+_SIDES: Final[Mapping[type, str]] = MappingProxyType(
     {
-        kind: kind.role()
+        kind: ROLE_WORDS.get(kind.role(), "other")
         for kind in (wire.UserTurn, wire.CustomerTurn, wire.AssistantTurn, wire.AgentTurn, wire.SystemTurn)
     }
 )
-"""The role of each usual kind of message."""
+"""The side of each usual kind of message."""
 _NO_ROLE: Final = "?"
 """Stands for a role that is no word at all."""
 
@@ -33,19 +33,22 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
     Understood are a list of messages with a role, and text with lines ``Role: words``.
     """
     messages = _messages(raw, odd)
-    kinds = Counter(map(type, messages))
-    if kinds.keys() <= _TURNS.keys():
-        told: dict[Any, int] = {_TURNS[kind]: number for kind, number in kinds.items()}
+    if not messages:
+        return None, None
+    kinds = list(map(type, messages))
+    if (found := set(kinds)) <= _SIDES.keys():
+        # Counting is cheap where it is done for all messages at once.
+        told = [(_SIDES[kind], kinds.count(kind)) for kind in found]
         users: Iterable[Any] = (message for message in messages if isinstance(message, wire.UserTurn))
     else:
         plain = [message for item in messages for message in _item(item, odd)]
-        told = Counter([message.role for message in plain])
+        told = [(_side(role, odd), number) for role, number in Counter([message.role for message in plain]).items()]
         users = (message for message in plain if _side(message.role, set()) == "user")
     if not told:
         return None, None
     counts = dict.fromkeys(ROLES, 0)
-    for role, number in told.items():
-        counts[_side(role, odd)] += number
+    for side, number in told:
+        counts[side] += number
     return Messages(**counts), not any(map(_has_words, users))
 
 

@@ -47,6 +47,7 @@ def absent(raw: object) -> bool:
 def first(*raws: object) -> object:
     """The first value that says something, None where none does."""
     for raw in raws:
+        # Called for what is there alone: most of what is asked for is not.
         if raw is not None and not absent(raw):
             return raw
     return None
@@ -57,6 +58,9 @@ def text(raw: object) -> str:
 
     Lone surrogates, which no file and no socket takes, are replaced.
     """
+    if type(raw) is str and len(raw) > _LONGEST_ABSENT and raw.isascii():
+        # Nearly always.
+        return raw.strip()
     if isinstance(raw, str):
         written = "" if absent(raw) else raw.strip()
         return written if written.isascii() else written.encode("utf-8", "replace").decode()
