@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.ledger import Look, observe
+from exporter.tracking.ledger import Look, observe, shifted
 from exporter.tracking.pages import Pages, Slice, divisible
 from exporter.tracking.records import Record, digest
-from exporter.tracking.rules import Rules
+from exporter.tracking.rules import FARTHEST, Rules
 from exporter.tracking.sparse import Watched
 from exporter.tracking.storage import Commit, Loaded, Storage
 from exporter.tracking.tallies import TASKS, Draft, Limits, Numbers, pack, plus, without
@@ -50,6 +50,7 @@ class Entry:
         self._read_from = state.book.read_from
         self._newest = state.book.newest
         self._bytes = 0
+        self._steady = True
         self.pages = 0
         self.tasks = 0
         self.grown: dict[str, int] = {}
@@ -84,6 +85,16 @@ class Entry:
                 self._watched.pop(key, None)
             elif record.watched:
                 self._watched[key] = record
+
+    def distrust(self) -> None:
+        """Takes note that the exporter's clock has been set of late."""
+        self._steady = False
+
+    def shift(self, seconds: float) -> None:
+        """Takes note that the exporter's clock has been set ahead, or back, by so much."""
+        for key, record in list(self._watched.items()):
+            if (after := shifted(record, seconds)) != record:
+                self._enter(key, after)
 
     @property
     def task_bytes(self) -> float:
@@ -141,7 +152,8 @@ class Entry:
         """How tasks are looked at: those that are not history, and those that are."""
         settling, keep_numbers = self._rules.settling_time, self._rules.limits.numbers > 0
         present, past = (
-            Look(now=now, settling=settling, history=history, keep_numbers=keep_numbers) for history in (False, True)
+            Look(now=now, settling=settling, history=history, keep_numbers=keep_numbers, steady=self._steady)
+            for history in (False, True)
         )
         return present, past
 
@@ -157,12 +169,11 @@ class Entry:
         added = {key: amount for key, amount in self._draft.total().items() if amount}
         state = self._state
         numbers = plus(state.numbers, added)
-        ends = [end for end in (state.book.last_call_end, self._draft.last_call_end) if end is not None]
         changes = {
             "complete": complete,
             "read_from": self._read_from,
             "newest": self._newest,
-            "last_call_end": max(ends, default=None),
+            "last_call_end": self._last_call_end(),
             "task_bytes": self.task_bytes,
             **book,
         }
@@ -186,6 +197,13 @@ class Entry:
         self._draft = self._drafting(self._rules.limits, numbers)
         self._records, self._fresh = {}, set()
         return after
+
+    def _last_call_end(self) -> float | None:
+        before, told = self._state.book.last_call_end, self._draft.last_call_end
+        if before is None or told is None:
+            return before if told is None else told
+        # What was believed of a clock that was far ahead must not stay for ever.
+        return told if before > self._draft.latest + FARTHEST else max(before, told)
 
     async def finish(self, now: float, pages: Pages, **book: object) -> Loaded:
         """Commits the end of a poll that was complete."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from exporter.tracking.identity import RUNNING, WAITING
 from exporter.tracking.records import Record
 from exporter.tracking.report import Family, Gauge, Labels
+from exporter.tracking.rules import FARTHEST
 from exporter.tracking.storage import Loaded
 from exporter.tracking.tallies import tasks
 
@@ -28,7 +29,8 @@ def gauges(state: Loaded, *, now: float, overdue_grace: float) -> dict[str, Fami
         "open_runs": Gauge({(): len({record.run for record in known if record.run})}),
         "exporter_tracked_tasks": Gauge({(): state.tracked}),
     }
-    optional = {"tasks_reported": book.reported, "last_call_end_timestamp_seconds": book.last_call_end}
+    ended = None if (book.last_call_end or 0.0) > now + FARTHEST else book.last_call_end
+    optional = {"tasks_reported": book.reported, "last_call_end_timestamp_seconds": ended}
     return taken | {name: Gauge({(): value}) for name, value in optional.items() if value is not None}
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from exporter.tracking.identity import TOLD, WAITING, begins_anew, is_same, name, told
 from exporter.tracking.records import NO_AMOUNTS, KnownCall, Record, Seen, digest
+from exporter.tracking.rules import FARTHEST
 from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
 from exporter.unpod.vocabulary import FIELDS, OPEN_STATUSES, TERMINAL_STATUSES
@@ -30,8 +31,6 @@ PATIENCE: Final = 6
 _NO_CALL: Final = KnownCall()
 _SKEW: Final = 60.0
 """Seconds by which the clocks of the platform and of the exporter may differ."""
-_FARTHEST: Final = 2 * 86_400.0
-"""Seconds; a time of the platform that is farther ahead than this is wrong."""
 _FIELD_BITS: Final = {field: 1 << place for place, field in enumerate(FIELDS)}
 
 
@@ -46,6 +45,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """What a task shows at first sight lies in the past and is not to be counted."""
     keep_numbers: bool = False
     """The organisation's own numbers are counted, so a held call may keep its number."""
+    steady: bool = True
+    """The exporter's clock has not been set of late."""
 
 
 def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Record:
@@ -74,6 +75,17 @@ def observe(known: Record | None, task: Task, look: Look, draft: Draft) -> Recor
     )
 
 
+def shifted(record: Record, seconds: float) -> Record:
+    """The record when the exporter's clock has been set so far ahead: what is to come comes no sooner for it, and no
+    later where it has been set back. (When a call has ended is not shifted: it is held against the platform's times.)
+    """
+    call = record.call
+    if call is not None and call.due is not None:
+        call = msgspec.structs.replace(call, due=call.due + seconds)
+    settles = None if record.settles is None else record.settles + seconds
+    return msgspec.structs.replace(record, call=call, settles=settles)
+
+
 def _resolved(known: Record | None, task: Task) -> Task:
     """The task, with the attempts that it does not tell as they were last known."""
     if known is None or not task.untold:
@@ -89,7 +101,11 @@ def _settles(known: Record | None, task: Task, call: KnownCall | None, look: Loo
     elif (known.status, known.call, known.retry_attempt) != (task.status, call, task.retry_attempt):
         until = look.now + waits
     else:
-        until = known.settles or 0.0
+        # A clock that was ahead must not have it watched for as long.
+        until = min(known.settles or 0.0, look.now + PATIENCE * look.settling)
+    if call is not None and call.due is not None:
+        # Whatever else is settled: somebody has to look when it is due.
+        until = max(until, call.due)
     return until if until > look.now else None
 
 
@@ -240,10 +256,10 @@ def _enriched(call: Call) -> bool:
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
     seen = before.seen & ~TOLD | told(shown)
-    ended = before.ended
+    ended, due = before.ended, before.due
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
-        ended = _moment(task, look)
+        ended, due = _moment(task, shown, look), look.now + look.settling
     # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
     named = before if seen & TOLD else _NO_CALL
     waits = seen & Seen.ENDED and not seen & Seen.CLOSED
@@ -255,6 +271,7 @@ def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Dra
         ended=ended,
         held=_held(shown, look) if waits else None,
         amounts=before.amounts,
+        due=due if waits else None,
     )
     if not waits:
         return call
@@ -267,18 +284,24 @@ def _held(shown: Call, look: Look) -> Call:
     return shown if look.keep_numbers or not shown.number else msgspec.structs.replace(shown, number="")
 
 
-def _moment(task: Task, look: Look) -> float:
-    """Now, by the exporter's clock; by the platform's where that is clearly ahead, since one of them has jumped."""
-    if task.changed is None or task.changed <= look.now + _SKEW:
-        return look.now
-    return min(task.changed, look.now + _FARTHEST)
+def _moment(task: Task, shown: Call, look: Look) -> float | None:
+    """Now, by the exporter's clock; by the platform's where that is clearly ahead, since one of them has jumped. None
+    where nobody knows which of the clocks is right."""
+    if not look.steady:
+        return None
+    told = max((time for time in (task.created, task.changed, shown.start, shown.end) if time is not None), default=0.0)
+    return look.now if told <= look.now + _SKEW else min(told, look.now + FARTHEST)
 
 
 def _settled(call: KnownCall, look: Look, draft: Draft) -> KnownCall:
     """The call, counted if it has been a stub for longer than the settling time."""
-    if call.held is None or call.ended is None or look.now - call.ended < look.settling:
+    if call.held is None:
         return call
-    return _finalised(call, draft)
+    # A clock that was ahead must not make it wait for as long.
+    due = look.now + look.settling if call.due is None else min(call.due, look.now + look.settling)
+    if look.now >= due:
+        return _finalised(call, draft)
+    return call if due == call.due else msgspec.structs.replace(call, due=due)
 
 
 def _finalised(call: KnownCall, draft: Draft) -> KnownCall:

@@ -77,6 +77,8 @@ class KnownCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
     held: Call | None = None
     """What it told when last seen; kept from its end until it is counted."""
     amounts: Amounts | None = None
+    due: float | None = None
+    """When it is counted as it is, if its record does not come (the exporter's clock); kept until it is counted."""
 
     @property
     def has_name(self) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import msgspec
 
 from exporter.tracking.tallies import Limits
+
+FARTHEST: Final = 2 * 86_400.0
+"""Seconds; a time that is farther ahead than this is wrong."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

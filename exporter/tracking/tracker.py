@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final, cast
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Drafting, Entry, is_read
 from exporter.tracking.gauges import gauges
+from exporter.tracking.ledger import PATIENCE
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
@@ -35,6 +37,8 @@ _DOUBTED: Final = 3
 """Polls in a row that fail where the platform counts fewer tasks than before, until that is believed."""
 _OUTLIVED: Final = 2.5
 """Intervals that gauges outlive at least: a healthy agent's next poll begins after one and a half of them at most."""
+_JUMP: Final = 60.0
+"""Seconds; clocks that are set by less are taken to run on."""
 _NEARLY: Final = 0.999
 """The most that is told of a history before it is known to be complete."""
 
@@ -67,6 +71,10 @@ class Tracker:
         self._progressed = progressed
         self._drafting = drafting
         self._state: Loaded | None = None
+        self._offset = now() - elapsed()
+        """What the time was when the seconds that never jump began to count, as of the last commit."""
+        self._steady_from = 0.0
+        """From when on its times are held against those of the platform, by the seconds that never jump."""
         self._certain = True
         """What is in memory is what is on disk. A commit that was cut off may have been made all the same."""
         self._suspected: frozenset[int] = frozenset()
@@ -292,19 +300,25 @@ class Tracker:
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:
             await self._load()
-        state = self._identified(await self.load())
+        state, offset = self._identified(await self.load()), self._now() - self._elapsed()
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)
-        around = self._surroundings()
+        around = self._surroundings(offset)
         await entry.limit(around.read_from)
+        if jump := self._jump(offset):
+            entry.shift(jump)
+            self._steady_from = self._elapsed() + PATIENCE * self._rules.settling_time
+        if self._elapsed() < self._steady_from:
+            entry.distrust()
         urgency = Urgency.HISTORY if first else Urgency.FRESH
         unreadable = self._suspected.union(state.book.unreadable)
         pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
         reading = Round(entry, pages, state, around)
         noted = await (reading.first() if first else reading.again(doubts=self._doubted < _DOUBTED))
-        self._state = await entry.finish(self._now(), pages, **noted)
+        state = await entry.finish(self._now(), pages, **noted)
+        self._keep(offset, state)
         self._suspected, self._doubted = frozenset(), 0
-        self._show(self._state)
+        self._show(state)
         return Outcome(
             seconds=0.0,
             requests=pages.requests,
@@ -314,7 +328,7 @@ class Tracker:
             first=first,
         )
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self, offset: float) -> Surroundings:
         history = self._rules.history
         return Surroundings(
             agent=self.agent,
@@ -323,13 +337,18 @@ class Tracker:
             now=self._now,
             elapsed=self._elapsed,
             read_from=None if history is None else self._now() - history,
-            committed=self._keep,
+            committed=partial(self._keep, offset),
             progressed=self._progress,
             may_sweep=self._has_time,
         )
 
-    def _keep(self, state: Loaded) -> None:
-        self._state = state
+    def _keep(self, offset: float, state: Loaded) -> None:
+        self._state, self._offset = state, offset
+
+    def _jump(self, offset: float) -> float:
+        """By how much the clock has been set since a poll was committed last; nobody can tell of an earlier process."""
+        jump = offset - self._offset
+        return jump if abs(jump) >= _JUMP else 0.0
 
     def _progress(self, ratio: float) -> None:
         self._ratio = ratio

@@ -20,10 +20,15 @@ def main(config: str, state: str, clock: str) -> None:
     def now() -> float:
         return float(Path(clock).read_text())
 
+    began = now()
+
+    def elapsed() -> float:
+        return time.monotonic() + now() - began
+
     log, display = opened("info", "logfmt", time.monotonic)
     settings = load(Path(config), os.environ, state_path=state)
     web = service.Web(listen=(Address("127.0.0.1", 0),))
-    asyncio.run(service.run(settings, web, log, display, clock=service.Clock(now=now)))
+    asyncio.run(service.run(settings, web, log, display, clock=service.Clock(now=now, elapsed=elapsed)))
 
 
 if __name__ == "__main__":

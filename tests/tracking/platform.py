@@ -60,6 +60,8 @@ class Desk:
     rules: Rules = RULES
     shelf: Shelf = field(default_factory=lambda: Shelf({"sales": []}))
     time: Time = field(default_factory=Time)
+    jump: float = 0.0
+    """Seconds by which the exporter's clock is ahead."""
     progress: list[tuple[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,7 +73,7 @@ class Desk:
             self.shelf,
             self.storage,
             self.rules,
-            now=self.time,
+            now=lambda: self.time() + self.jump,
             elapsed=self.time,
             progressed=lambda agent, ratio: self.progress.append((agent, ratio)),
         )

@@ -297,6 +297,55 @@ async def test_the_last_call_end_never_goes_back() -> None:
         assert values(await made.restart(), "last_call_end_timestamp_seconds") == {(): START + 30}
 
 
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+async def test_a_stub_is_counted_after_the_settling_time_however_the_clock_jumps(jump: float) -> None:
+    over = task("completed", stub(), changed=START + 60)
+    async with desk() as made:
+        await made.poll(task("in_progress"))
+        made.jump = jump
+        await made.poll(over)
+        for made.jump in (0.0, jump, 0.0):
+            report = await made.poll(over, after=RULES.settling_time / 3 - 1)
+            assert not values(report, "calls"), "it is not counted early"
+        report = await made.poll(over, after=4.0)
+        assert sum(values(report, "calls").values()) == 1
+
+
+async def test_a_stub_that_ended_while_the_clock_was_ahead_is_counted_soon_though_the_process_starts_again() -> None:
+    over = task("completed", stub(), changed=START + 60)
+    async with desk() as made:
+        await made.poll(task("in_progress"))
+        made.jump = 86_400.0
+        await made.poll(over)
+        made.jump = 0.0
+        await made.restart()
+        assert not values(await made.poll(over, after=RULES.settling_time - 1), "calls"), "it is not counted early"
+        report = await made.poll(over, after=RULES.settling_time)
+        assert sum(values(report, "calls").values()) == 1
+
+
+async def test_the_record_of_a_stub_that_ended_while_the_clock_was_behind_is_no_second_call() -> None:
+    async with desk() as made:
+        await made.poll(task("in_progress", created=START - 5_000))
+        made.jump = -86_400.0
+        await made.poll(task("completed", stub("completed"), created=START - 5_000))
+        made.jump = 0.0
+        report = await made.poll(task("completed", ended("A", start=START + 70), created=START - 5_000))
+        assert sum(values(report, "calls").values()) == 1
+        assert values(report, "task_start_delay_seconds") == {("call",): 1}
+
+
+async def test_one_end_of_a_call_in_the_far_future_does_not_stay_for_ever() -> None:
+    async with desk() as made:
+        made.jump = 10 * 365 * 86_400.0
+        wrong = task("completed", ended("A", start=START + 9 * 365 * 86_400.0))
+        await made.poll(wrong)
+        made.jump = 0.0
+        assert "last_call_end_timestamp_seconds" not in (await made.poll(wrong)).families
+        report = await made.poll(task("completed", ended("B", start=START + 100), id="T2"), wrong)
+        assert values(report, "last_call_end_timestamp_seconds") == {(): START + 130}
+
+
 async def test_tasks_that_vanish_from_the_list_are_not_deleted() -> None:
     async with desk() as made:
         await made.poll(*tasks("pending", "completed"))

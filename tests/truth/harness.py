@@ -161,6 +161,9 @@ class Bench:
         """The damaged states that were set aside."""
         self.skew = 0.0
         """Seconds by which the exporter's clock is ahead of the platform's."""
+        self._skews: dict[str, float] = {}
+        self._steady_from: dict[str, float] = {}
+        """From when on the exporter's clock has not been set of late."""
         self._client = client
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._history_ends: dict[str, float] = {}
@@ -183,6 +186,8 @@ class Bench:
 
     async def start(self) -> None:
         """A process starts: nothing is in memory, everything is on disk."""
+        self._skews.clear()
+        self._steady_from.clear()
         self._state = await self._opened()
         self._storage = Noted(self._state, self.log, clock=self.now)
         self._storage.committed = lambda agent: self._witnesses[agent].commits()
@@ -211,6 +216,8 @@ class Bench:
         begun = tracker.history_ratio == 1.0
         witness.looks.clear()
         witness.requests = witness.committed = 0
+        if self._skews.setdefault(handle, self.skew) != self.skew:
+            self._skews[handle], self._steady_from[handle] = self.skew, self.clock() + 6 * self.rules.settling_time
         outcome: Outcome | None = None
         try:
             outcome = await tracker.poll()
@@ -232,12 +239,15 @@ class Bench:
         for event in self.world.truth[self._heard :]:
             self._timelines.setdefault((event.agent, event.task), Timeline()).add(event)
         self._heard = len(self.world.truth)
+        steady = self.clock() >= self._steady_from.get(handle, 0.0)
         for tasks, moment, now in looks:
             for task in tasks:
                 sight = self._timelines[(handle, task)].at(moment)
                 if first:
                     self._history_ends[handle] = max(sight.created, self._history_ends.get(handle, 0.0))
-                self.oracles[handle].look(task, sight, now, history=self._is_history(handle, sight, first=first))
+                self.oracles[handle].look(
+                    task, sight, now, history=self._is_history(handle, sight, first=first), moment=moment, steady=steady
+                )
 
     def _is_history(self, handle: str, sight: Sight, *, first: bool) -> bool:
         if self.rules.backfill == 0:

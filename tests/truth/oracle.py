@@ -110,6 +110,8 @@ class _Attempt:
 
     shown: truth.Shown
     ended: float | None = None
+    seen_ended: float | None = None
+    """When it was seen ended, by the clock that never jumps."""
     counted: bool = False
     closed: bool = False
     evident: bool = False
@@ -131,13 +133,24 @@ class Oracle:
         self._current: dict[str, int] = {}
         self._started: set[str] = set()
 
-    def look(self, task: str, sight: Sight, now: float, *, history: bool = False) -> None:
-        """A task was looked at, and the look was counted."""
+    def look(
+        self,
+        task: str,
+        sight: Sight,
+        now: float,
+        *,
+        history: bool = False,
+        moment: float | None = None,
+        steady: bool = True,
+    ) -> None:
+        """A task was looked at, and the look was counted: ``now`` by the exporter's clock, ``moment`` by one that never
+        jumps; ``steady``: the exporter's clock has not been set of late."""
         before = self._sights.get(task)
         first = before is None
         self._task(before, sight, silent=first and history)
         settled = first and now - _newest(sight, now) >= 6 * self._settling
-        self._calls_of(task, sight, now, closed=first and history, settled=settled)
+        moment = now if moment is None else moment
+        self._calls_of(task, sight, now if steady else None, moment, closed=first and history, settled=settled)
         self._start(task, before, sight, silent=first and history)
         if sight.status in RUNNING and (before is None or before.status != sight.status):
             moved = sight.changed is not None and (before is None or before.changed != sight.changed)
@@ -164,7 +177,9 @@ class Oracle:
                 attempt = max(attempt, before.retry_attempt)
             self._observe(("task_retry_attempts", kind), attempt)
 
-    def _calls_of(self, task: str, sight: Sight, now: float, *, closed: bool, settled: bool) -> None:
+    def _calls_of(
+        self, task: str, sight: Sight, now: float | None, moment: float, *, closed: bool, settled: bool
+    ) -> None:
         calls = self._calls[task]
         before = calls.get(self._current.get(task, -1))
         if before is not None and sight.call is not None and self._looks_like(before, self._sights.get(task), sight):
@@ -174,26 +189,25 @@ class Oracle:
             calls.pop(sight.call.call, None)
         if sight.call is None:
             if before is not None:
-                self._settle(before, now)
+                self._settle(before, moment)
             return
         call = calls.setdefault(sight.call.call, _Attempt(sight.call))
-        if before is not None and before is not call and before.ended is not None:
+        if before is not None and before is not call and before.seen_ended is not None:
             self._count(before)
         call.shown = sight.call
         call.evident |= sight.call.over or sight.call.start is not None
         self._current[task] = sight.call.call
-        if call.ended is None and sight.call.over:
-            ahead = sight.changed is not None and sight.changed > now + SKEW
-            call.ended = min(sight.changed, now + 2 * 86_400) if ahead and sight.changed else now
-            call.closed = closed
-        if call.ended is None or call.closed:
+        if call.seen_ended is None and sight.call.over:
+            call.ended = None if now is None else _moment(sight, now)
+            call.seen_ended, call.closed = moment, closed
+        if call.seen_ended is None or call.closed:
             return
         if call.counted:
             self._parts(call)
         elif settled or _is_final(sight.call, sight):
             self._count(call)
         else:
-            self._settle(call, now)
+            self._settle(call, moment)
 
     @staticmethod
     def _looks_like(call: _Attempt, before: Sight | None, sight: Sight) -> bool:
@@ -206,8 +220,8 @@ class Oracle:
             and sight.retry_attempt <= before.retry_attempt
         )
 
-    def _settle(self, call: _Attempt, now: float) -> None:
-        if call.ended is not None and now - call.ended >= self._settling:
+    def _settle(self, call: _Attempt, moment: float) -> None:
+        if call.seen_ended is not None and moment - call.seen_ended >= self._settling:
             self._count(call)
 
     def _count(self, call: _Attempt) -> None:
@@ -253,8 +267,8 @@ class Oracle:
         others = any(one.evident for one in self._calls[task].values() if one is not current)
         first = sight.retry_attempt - waits_again == 0 and not others
         if call is None or call.start is None:
-            left = current is not None and current.ended is not None and sight.status in WAITING
-            gone = current is not None and current.ended is None and call is None and sight.status in TERMINAL
+            left = current is not None and current.seen_ended is not None and sight.status in WAITING
+            gone = current is not None and current.seen_ended is None and call is None and sight.status in TERMINAL
             if not first or left or gone:
                 self._started.add(task)
             return
@@ -317,6 +331,14 @@ def _began_after(shown: truth.Shown, call: _Attempt) -> bool:
     if call.ended is None or shown.start is None or shown.start == call.shown.start:
         return False
     return shown.start > call.ended + SKEW
+
+
+def _moment(sight: Sight, now: float) -> float:
+    """When a call is taken to have ended that is seen so first: by the platform's clock, if that is clearly ahead."""
+    call = sight.call
+    told = (sight.created, sight.changed, call.start if call else None, call.end if call else None)
+    newest = max(time for time in told if time is not None)
+    return min(newest, now + 2 * 86_400) if newest > now + SKEW else now
 
 
 def _is_stub(sight: Sight) -> bool:
