@@ -78,13 +78,13 @@ class Entry:
         sign = -1 if after > before else 1
         if before == after:
             return
-        moved = await self._storage.created_between(self._agent, min(before, after), max(before, after))
-        for key, record in moved.items():
-            self._draft.added[(TASKS, record.execution_type, record.status)] += sign
-            if sign < 0:
-                self._watched.pop(key, None)
-            elif record.watched:
-                self._watched[key] = record
+        async for moved in self._storage.created_between(self._agent, min(before, after), max(before, after)):
+            for key, record in moved.items():
+                self._draft.added[(TASKS, record.execution_type, record.status)] += sign
+                if sign < 0:
+                    self._watched.pop(key, None)
+                elif record.watched:
+                    self._watched[key] = record
 
     def distrust(self) -> None:
         """Takes note that the exporter's clock has been set of late."""

@@ -11,7 +11,7 @@ killed meanwhile falls back to the last good commit, as a whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Final
 
 from exporter.tracking.log import Log
@@ -62,10 +62,12 @@ class Overlay:
         found = await self._storage.records(agent, keys)
         return found | {key: record for key, record in self._records(agent).items() if key in keys}
 
-    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
-        found, kept = await self._storage.created_between(agent, start, end), self._records(agent)
-        beneath = {key: record for key, record in found.items() if key not in kept}
-        return beneath | {
+    async def created_between(self, agent: str, start: float, end: float) -> AsyncIterator[dict[int, Record]]:
+        # As it is now: what is written meanwhile must not be found twice.
+        kept = self._records(agent)
+        async for found in self._storage.created_between(agent, start, end):
+            yield {key: record for key, record in found.items() if key not in kept}
+        yield {
             key: record for key, record in kept.items() if record.created is not None and start <= record.created < end
         }
 

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -32,6 +32,7 @@ from exporter.tracking.storage import (
     StateSetAside,
     StateUnwritable,
     StorageError,
+    in_parts,
 )
 
 T = TypeVar("T")
@@ -112,8 +113,11 @@ class SqliteStorage:
     async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
         return await self._run(lambda: self._records(agent, keys))
 
-    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
-        return await self._run(lambda: self._created_between(agent, start, end))
+    def created_between(self, agent: str, start: float, end: float) -> AsyncIterator[dict[int, Record]]:
+        return in_parts(
+            lambda moment, after: self._run(lambda: self._created_between(agent, moment, end, after)),
+            start,
+        )
 
     async def commit(self, agent: str, commit: Commit) -> None:
         await self._run(lambda: self._commit(agent, commit))
@@ -243,9 +247,9 @@ class SqliteStorage:
         database = self._connection_of(agent)
         return tables.records(database, self._agents[agent], keys) if agent in self._agents else {}
 
-    def _created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
+    def _created_between(self, agent: str, start: float, end: float, after: int | None) -> dict[int, Record]:
         database = self._connection_of(agent)
-        return tables.created_between(database, self._agents[agent], start, end) if agent in self._agents else {}
+        return tables.created_between(database, self._agents[agent], start, end, after) if agent in self._agents else {}
 
     def _connection_of(self, agent: str) -> sqlite3.Connection:
         """Raises ``StateSetAside`` for an agent that may hold in memory what it has read from another state."""

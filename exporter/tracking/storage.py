@@ -5,8 +5,8 @@ Kept small, since other databases than SQLite will follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from exporter.tracking.moving import Rows
 
 T = TypeVar("T")
+AT_ONCE: Final = 1_000
+"""How many records are read together at most, where there may be any number: some milliseconds."""
 
 
 class StorageError(Exception):
@@ -138,14 +140,29 @@ class Storage(Protocol):
     async def records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
         """The records of those tasks that are known."""
 
-    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
-        """The records of the tasks created from ``start`` to just before ``end``."""
+    def created_between(self, agent: str, start: float, end: float) -> AsyncIterator[dict[int, Record]]:
+        """The records of the tasks created from ``start`` to just before ``end``, each once, in parts of which none
+        holds up others; the agent may not be committed to meanwhile."""
 
     async def commit(self, agent: str, commit: Commit) -> None:
         """All of it, durably, or nothing."""
 
     async def close(self) -> None:
         """Finishes what is under way and lets go of the state."""
+
+
+async def in_parts(
+    read: Callable[[float, int | None], Awaitable[dict[int, Record]]], start: float
+) -> AsyncIterator[dict[int, Record]]:
+    """All that ``read`` finds, which gives at most ``AT_ONCE`` records in the order of their ``created`` and key: those
+    created at some moment or later; of that moment itself only those after some key (None: all)."""
+    after: int | None = None
+    while part := await read(start, after):
+        yield part
+        if len(part) < AT_ONCE:
+            return
+        after, last = next(reversed(part.items()))
+        start = cast(float, last.created)
 
 
 class State(Storage, Protocol):

@@ -17,7 +17,7 @@ import msgspec
 from exporter.tracking.moving import Row
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
-from exporter.tracking.storage import Book, Commit, Loaded
+from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded
 from exporter.tracking.tallies import Key
 
 APPLICATION_ID: Final = 0x556E7064
@@ -98,9 +98,17 @@ def records(database: sqlite3.Connection, agent: int, keys: Collection[int]) -> 
     return _records(database, "key IN (SELECT value FROM json_each(?))", agent, json.dumps(list(keys)))
 
 
-def created_between(database: sqlite3.Connection, agent: int, start: float, end: float) -> dict[int, Record]:
-    """The records of the tasks created from ``start`` to just before ``end``, by key."""
-    return _records(database, "created >= ? AND created < ?", agent, start, end)
+def created_between(
+    database: sqlite3.Connection, agent: int, start: float, end: float, after: int | None = None
+) -> dict[int, Record]:
+    """The records of the first tasks created from ``start`` to just before ``end``, by key: ``AT_ONCE`` at most, and
+    of those created at ``start`` itself only those ``after`` a key."""
+    return _records(
+        database,
+        "created >= ? AND created < ? AND (? IS NULL OR created > ? OR key > ?) ORDER BY created, key LIMIT ?",
+        agent,
+        *(start, end, after, start, after, AT_ONCE),
+    )
 
 
 def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:

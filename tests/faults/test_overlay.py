@@ -16,7 +16,7 @@ from exporter.tracking.overlay import Overlay
 from exporter.tracking.records import Record
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Book, Commit, StateUnwritable, StorageError
-from tests.tracking.states import a_commit
+from tests.tracking.states import a_commit, created_between
 from tests.tracking.stories import START
 from tests.truth.harness import Notes
 
@@ -88,7 +88,7 @@ def test_whatever_fails_and_in_whatever_order_what_is_read_is_what_was_told(
                 for one in AGENTS:
                     assert await overlay.load(one) == await plain.load(one)
                     assert await overlay.records(one, range(1, 6)) == await plain.records(one, range(1, 6))
-                    assert await overlay.created_between(one, 1.0, 4.0) == await plain.created_between(one, 1.0, 4.0)
+                    assert await created_between(overlay, one, 1.0, 4.0) == await created_between(plain, one, 1.0, 4.0)
                 if not full:
                     assert overlay.uncommitted() == 0
                     assert [await flaky.load(one) for one in AGENTS] == [await plain.load(one) for one in AGENTS]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exporter.tracking.postgres import Limits, PostgresStorage, Target
 from exporter.tracking.records import Amounts, KnownCall, Record
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import Book, Commit, Loaded, State
+from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded, State, Storage
 from exporter.unpod.facts import Call, Latency, Messages
 from exporter.unpod.vocabulary import EXECUTION_TYPES, STATUSES
 from tests.tracking.stories import START
@@ -66,6 +66,16 @@ def is_whole(loaded: Loaded, number: int) -> bool:
     records = loaded.watched.values()
     told = {loaded.book.reported, *loaded.numbers.values(), *(record.retry_attempt for record in records)}
     return told == {number}
+
+
+async def created_between(storage: Storage, agent: str, start: float, end: float) -> dict[int, Record]:
+    """All parts in one; none is too great, and none holds what another has told."""
+    found: dict[int, Record] = {}
+    async for part in storage.created_between(agent, start, end):
+        assert len(part) <= AT_ONCE
+        assert not part.keys() & found.keys()
+        found |= part
+    return found
 
 
 moments = st.none() | st.floats(min_value=-1e12, max_value=1e12)

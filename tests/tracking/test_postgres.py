@@ -25,7 +25,7 @@ from exporter.tracking.storage import (
 )
 from tests.postgres import Server
 from tests.proxy import DOWN, UP, Fate, proxied
-from tests.tracking.states import HASTY, IMPATIENT, a_commit, is_whole
+from tests.tracking.states import HASTY, IMPATIENT, a_commit, created_between, is_whole
 from tests.truth.harness import Notes
 
 BOOK = Book(since=1.0, count_from=0.0)
@@ -55,7 +55,7 @@ async def test_what_is_committed_is_there_when_it_is_opened_again(database: str)
         assert loaded.numbers == {("calls", "a"): 2}
         assert loaded.tracked == 2
         assert loaded.watched == {2: Record(status="completed", execution_type="call", created=2.0, settles=5.0)}
-        assert await storage.created_between("a", 0.0, 1.5) == {
+        assert await created_between(storage, "a", 0.0, 1.5) == {
             1: Record(status="completed", execution_type="call", created=1.0)
         }
         assert await storage.agents() == ("a",)

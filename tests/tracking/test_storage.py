@@ -17,8 +17,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.tracking.records import Record
-from exporter.tracking.storage import Book, Commit, Loaded, StateInUse, StorageError
-from tests.tracking.states import BOOK, Place, a_commit, books, clock_at, is_whole, keys, numbers, records
+from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded, StateInUse, StorageError
+from tests.tracking.states import (
+    BOOK,
+    Place,
+    a_commit,
+    books,
+    clock_at,
+    created_between,
+    is_whole,
+    keys,
+    numbers,
+    records,
+)
 from tests.tracking.stories import START
 
 
@@ -89,7 +100,7 @@ async def test_an_agent_that_was_never_committed_is_unknown(place: Place) -> Non
     async with place.opened() as storage:
         assert await storage.load("agent") is None
         assert await storage.records("agent", [1]) == {}
-        assert await storage.created_between("agent", -math.inf, math.inf) == {}
+        assert await created_between(storage, "agent", -math.inf, math.inf) == {}
         assert await storage.agents() == ()
 
 
@@ -99,8 +110,21 @@ async def test_tasks_are_found_by_when_they_were_created_the_end_excluded(place:
         commit = a_commit(1)
         await storage.commit("agent", msgspec.structs.replace(commit, records={**commit.records, 9: undated}))
         await storage.commit("other", commit)
-        assert (await storage.created_between("agent", START + 1, START + 3)).keys() == {1, 2}
-        assert (await storage.created_between("agent", 0.0, START + 9)).keys() == {1, 2, 3}
+        assert (await created_between(storage, "agent", START + 1, START + 3)).keys() == {1, 2}
+        assert (await created_between(storage, "agent", 0.0, START + 9)).keys() == {1, 2, 3}
+
+
+async def test_however_many_tasks_are_found_they_come_in_parts_each_of_them_once(place: Place) -> None:
+    """Most were created at the same moments, as when they were uploaded together."""
+    some = {
+        key: Record(status="pending", execution_type="call", created=START + key % 2)
+        for key in range(-AT_ONCE - 500, AT_ONCE + 500)
+    }
+    async with place.opened() as storage:
+        await storage.commit("agent", Commit(book=BOOK, records=some))
+        assert await created_between(storage, "agent", START, START + 2) == some
+        first = {key: record for key, record in some.items() if record.created == START}
+        assert await created_between(storage, "agent", START, START + 1) == first
 
 
 @pytest.mark.parametrize("handle", ["bücher/ä", "विक्रय", "'; DROP TABLE tasks; --", "%s", " "])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final, TypeAlias, TypeVar
 
 import psycopg
@@ -19,7 +19,7 @@ from exporter.tracking.moving import Rows
 from exporter.tracking.postgres import schema, tables
 from exporter.tracking.postgres.link import Connection, Limits, Link, Target
 from exporter.tracking.records import Record
-from exporter.tracking.storage import Commit, Loaded, StateInUse, StateSetAside, StateTaken, StorageError
+from exporter.tracking.storage import Commit, Loaded, StateInUse, StateSetAside, StateTaken, StorageError, in_parts
 
 T = TypeVar("T")
 Fence: TypeAlias = Callable[[Connection, str], None]
@@ -113,11 +113,16 @@ class PostgresStorage:
             lambda connection: tables.records(connection, self._agents[agent], keys) if self._knows(agent) else {}
         )
 
-    async def created_between(self, agent: str, start: float, end: float) -> dict[int, Record]:
-        return await self._link.run(
-            lambda connection: (
-                tables.created_between(connection, self._agents[agent], start, end) if self._knows(agent) else {}
-            )
+    def created_between(self, agent: str, start: float, end: float) -> AsyncIterator[dict[int, Record]]:
+        return in_parts(
+            lambda moment, after: self._link.run(
+                lambda connection: (
+                    tables.created_between(connection, self._agents[agent], moment, end, after)
+                    if self._knows(agent)
+                    else {}
+                )
+            ),
+            start,
         )
 
     async def commit(self, agent: str, commit: Commit) -> None:

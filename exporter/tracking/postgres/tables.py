@@ -14,7 +14,7 @@ from exporter.tracking.moving import Row
 from exporter.tracking.postgres.link import Connection
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
-from exporter.tracking.storage import Book, Commit, Loaded
+from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded
 from exporter.tracking.tallies import Key
 
 _SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -90,9 +90,18 @@ def records(connection: Connection, agent: int, keys: Collection[int]) -> dict[i
     return _records(connection, "key = ANY (%s::bigint[])", agent, list(keys))
 
 
-def created_between(connection: Connection, agent: int, start: float, end: float) -> dict[int, Record]:
-    """The records of the tasks created from ``start`` to just before ``end``, by key."""
-    return _records(connection, "created >= %s AND created < %s", agent, start, end)
+def created_between(
+    connection: Connection, agent: int, start: float, end: float, after: int | None = None
+) -> dict[int, Record]:
+    """The records of the first tasks created from ``start`` to just before ``end``, by key: ``AT_ONCE`` at most, and
+    of those created at ``start`` itself only those ``after`` a key."""
+    return _records(
+        connection,
+        "created >= %s AND created < %s AND (%s::bigint IS NULL OR created > %s OR key > %s)"
+        " ORDER BY created, key LIMIT %s",
+        agent,
+        *(start, end, after, start, after, AT_ONCE),
+    )
 
 
 def write(connection: Connection, handle: str, commit: Commit, *, after: Collection[int], revision: int) -> int | None:
