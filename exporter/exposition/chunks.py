@@ -24,7 +24,7 @@ _TYPES: Final[Mapping[Kind, type[reports.Family]]] = {
     Kind.SUMMARY: reports.Summary,
 }
 _INFO_DEFAULTS: Final = {"name": "", "agent_type": "unknown"}
-_LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class ContractError(ValueError):
@@ -46,7 +46,7 @@ def check(families: Mapping[str, Family], report: Report) -> None:
         _check_labels(family, numbers.values)
         _check_values(source, numbers)
     for name in report.info:
-        if name == "agent" or not _LABEL_NAME.fullmatch(name):
+        if name == "agent" or not LABEL_NAME.fullmatch(name):
             raise ContractError(f"{INFO}: {name!r} cannot be the name of a label")
 
 

@@ -56,11 +56,11 @@ def _families(shown: Iterable[Family]) -> str:
 def _past(catalog: Iterable[Family]) -> str:
     """What the history tells of the past of each family that is not about the exporter itself."""
     rows = [
-        (f"`{family.name}`", family.kind, family.told or "")
+        (f"`{family.name}`", family.kind, family.told or "not told")
         for family in sorted(catalog, key=lambda family: family.told is None)
         if family.scope is Scope.AGENT
     ]
-    return _table(("family", "kind", "its past is told by the time"), rows)
+    return _table(("family", "kind", "when what it counts happened"), rows)
 
 
 def _meaning(family: Family) -> str:

@@ -52,7 +52,6 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     series: int = 0
     samples: int = 0
-    texts: int = 0
 
 
 class Writer:
@@ -65,6 +64,7 @@ class Writer:
         extra = tuple(extra)
         fronts = {agent: labels([("agent", agent), *extra]) for agent in seams}
         self._span = span
+        self._end = max((seam.end for seam in seams.values()), default=0.0)
         self._lines: dict[str, list[_Line]] = {
             source: [
                 line
@@ -80,15 +80,13 @@ class Writer:
     def write(self, output: Output) -> Written:
         """Writes all of it, text by text. Raises OSError where it cannot."""
         lines = [line for of_family in self._lines.values() for line in of_family]
-        texts = 0
-        if lines:
-            for first, last in self._blocks(min(line.first for line in lines), max(line.last for line in lines)):
-                if any(line.first <= last and line.last >= first for line in lines):
-                    self._write(output.begin(first * self._span.step), first, last)
-                    texts += 1
-        if not texts:
-            output.begin(0.0).write(Format.OPENMETRICS.end)
-        return Written(series=sum(len(line.names) for line in lines), samples=self._samples, texts=texts)
+        if not lines:
+            self._write(output.begin(self._end), 0, 0)
+            return Written()
+        for first, last in self._blocks(min(line.first for line in lines), max(line.last for line in lines)):
+            if any(line.first <= last and line.last >= first for line in lines):
+                self._write(output.begin(first * self._span.step), first, last)
+        return Written(series=sum(len(line.names) for line in lines), samples=self._samples)
 
     def _blocks(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The slots of each text."""
@@ -108,6 +106,8 @@ class Writer:
                     file.write(encode(text))
                     self._samples += samples
         file.write(Format.OPENMETRICS.end)
+        # A disk that is full tells before anything relies on the text.
+        file.flush()
 
 
 class _Line:

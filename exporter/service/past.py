@@ -7,7 +7,6 @@ past ends. Where there is one, its first numbers are where the past leads to, an
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ import msgspec
 
 from exporter.config import Config
 from exporter.exposition import catalog
+from exporter.exposition.chunks import LABEL_NAME
 from exporter.past.annals import Annals
 from exporter.past.output import Files, Standard, writing
 from exporter.past.reading import Books, Historian
@@ -36,7 +36,6 @@ from exporter.unpod.client import Client
 from exporter.unpod.errors import UnpodError
 from exporter.unpod.facts import Agent
 
-_LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _OURS: Final = {"agent", "le"}.union(
     label.name for family in catalog.families(catalog.Settings()) for label in family.labels
 )
@@ -64,7 +63,7 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
                 "Prometheus scrapes; its page of targets tells which labels it adds"
             )
         for name in names:
-            if not _LABEL_NAME.fullmatch(name) or name in _OURS or names.count(name) > 1:
+            if not LABEL_NAME.fullmatch(name) or name in _OURS or names.count(name) > 1:
                 raise ValueError(f"--label {name}=...: not a name that Prometheus can add, or given before")
         if self.file is None and self.span.block is not None:
             raise ValueError("--block-duration writes several files, for which --output must name one")

@@ -137,6 +137,16 @@ def test_the_page_names_every_family_and_every_value_of_a_label(catalog: tuple[F
             assert ", ".join(label.values or ()) in page
 
 
+def test_what_counts_by_a_time_of_the_platform_has_a_past_and_nothing_else(catalog: tuple[Family, ...]) -> None:
+    told = {family.name for family in catalog if family.told is not None}
+    assert all(family.kind is not Kind.GAUGE and family.scope is Scope.AGENT for family in catalog if family.told)
+    assert told == {
+        family.name
+        for family in catalog
+        if family.name.startswith(("unpod_call", "unpod_number", "unpod_tasks_created", "unpod_task_start"))
+    }
+
+
 def test_renewing_a_page_replaces_what_stands_between_the_marks_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- begin: vocabulary -->\nstale table\n<!-- end -->\nafter\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import re
@@ -242,6 +243,20 @@ def test_each_sample_has_the_labels_that_prometheus_would_add() -> None:
 
 def test_where_nothing_is_known_the_text_is_empty() -> None:
     assert written({}, Seam(end=BEGIN * STEP)) == ["# EOF\n"]
+
+
+def test_a_disk_that_is_full_is_noticed_before_anything_relies_on_the_text() -> None:
+    class Full(io.BytesIO):
+        def begin(self, at: float) -> BinaryIO:
+            return self
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with annals(sales=slots([(BEGIN, ("tasks_created", "call"), 1)])) as made:
+        writer = Writer(made, {"sales": Seam(end=(BEGIN + 1) * STEP)}, WHOLE)
+        with pytest.raises(OSError, match="No space left"):
+            writer.write(Full())
 
 
 @pytest.mark.parametrize(

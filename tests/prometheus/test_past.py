@@ -51,6 +51,7 @@ LABELS = {
     "call_llm_tokens": ("kind",),
 }
 COUNTED = r"unpod_(calls?|number_calls|tasks_created|task_start_delay)\w*_(total|count|bucket|sum)"
+RULES = Path(__file__).parents[2] / "prometheus" / "rules" / "recording.yml"
 DASHBOARDS = Path(__file__).parents[2] / "grafana" / "dashboards"
 
 
@@ -157,14 +158,18 @@ async def imported(folder: Path) -> None:
     told = await ran(folder, "backfill", *labels, "--step", STEP, "--block-duration", "162h", "-o", "past.om")
     assert told.code == 0, told.err
     for file in sorted(folder.glob("past-*.om")):  # noqa: ASYNC240 - a handful of names
-        importing = await asyncio.create_subprocess_exec(
-            *("promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=162h"),
-            *(str(file), str(folder / "tsdb")),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await importing.communicate()
-        assert importing.returncode == 0, said.decode()
+        await promtool("openmetrics", "--quiet", "--max-block-duration=162h", str(file), str(folder / "tsdb"))
+
+
+async def promtool(*words: str) -> None:
+    """Makes blocks."""
+    process = await asyncio.create_subprocess_exec(
+        *("promtool", "tsdb", "create-blocks-from", *words),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
 
 
 async def test_the_past_and_what_follows_it_are_one(tmp_path: Path) -> None:
@@ -225,6 +230,7 @@ async def test_the_past_and_what_follows_it_are_one(tmp_path: Path) -> None:
             assert increase == pytest.approx(happened, rel=0.05), metric
 
         await _dashboards_show_the_past(asked, seam)
+        await _rules_have_a_past(asked, tmp_path, seam)
 
 
 async def test_a_past_that_is_written_later_leads_up_to_what_was_scraped_first(tmp_path: Path) -> None:
@@ -274,6 +280,20 @@ async def _dashboards_show_the_past(asked: Prometheus, seam: float) -> None:
     assert {"Calls per hour by status", "Duration of calls", "Outcomes per hour", "Cost per hour of each agent"} <= {
         *shown
     }
+
+
+async def _rules_have_a_past(asked: Prometheus, folder: Path, seam: float) -> None:
+    """What promtool makes of the recording rules and the past."""
+    begin = seam - 2 * DAY
+    span = ("--start", f"{begin:.0f}", "--end", f"{begin + DAY / 4:.0f}", "--eval-interval", "30m")
+    await promtool("rules", *span, "--url", asked.url, "--output-dir", str(folder / "rules"), str(RULES))
+    # It dumps no folder of blocks alone.
+    (folder / "rules" / "wal").mkdir()
+    found = await asyncio.create_subprocess_exec(
+        *("promtool", "tsdb", "dump", str(folder / "rules")), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await found.communicate()
+    assert b'__name__="agent_call:unpod_calls:increase1h"' in said
 
 
 def _documented() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.service.running import (
     platform,
     ran,
     samples,
+    started,
     states,
     written,
 )
@@ -160,6 +162,21 @@ async def test_a_file_that_cannot_be_written_leaves_no_state_behind(tmp_path: Pa
     assert told.code == 1
     assert "No such file or directory" in told.err.splitlines()[-1]
     assert states(tmp_path) == ["state.db.lock"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_who_stops_it_finds_nothing_left_behind(tmp_path: Path, number: signal.Signals) -> None:
+    async with platform() as made:
+        made.fails("black_hole", agent=SALES.handle)
+        written(tmp_path, made.settings())
+        words = ("backfill", "--state.path", "state.db", *LABELS, "-o", "past.om")
+        async with started(tmp_path, *words) as process:
+            await process.until(lambda: process.events("history read"))
+            assert len(states(tmp_path)) == 2
+            ended = await process.stop(number)
+    assert ended.code == 1
+    assert states(tmp_path) == ["state.db.lock"]
+    assert not texts(tmp_path)
 
 
 # Beside an exporter
