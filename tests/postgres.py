@@ -105,6 +105,12 @@ class Server:
             admin.execute(made)
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Away with a database."""
+        dropped = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(url.rpartition("/")[2]))
+        with self.admin() as admin:
+            admin.execute(dropped)
+
     @contextmanager
     def lent(self) -> Iterator[str]:
         """The URL of an empty database. Since to make one takes long, it is emptied and lent again afterwards."""

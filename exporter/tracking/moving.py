@@ -29,6 +29,9 @@ VERSION: Final = 1
 TASKS_AT_ONCE: Final = 1000
 """Tasks of a line, and of a statement: less than a MiB."""
 
+LEAST: Final = -(2**63)
+"""The least key that a task may have."""
+
 Row = tuple[int, float | None, bytes]
 """The key of a task, when it was created, and its record."""
 

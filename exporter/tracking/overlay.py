@@ -125,7 +125,7 @@ class Overlay:
                 "state cannot be written",
                 error=str(error),
                 numbers="they are true, and kept in memory until it can be",
-                todo="make room on the disk, or make it writable",
+                todo="make room on the disk, or make it or the database writable",
             )
         others = self.uncommitted() - len(self._records(agent))
         if others + len(commit.records) > self._most:

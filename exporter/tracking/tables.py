@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.moving import Row
+from exporter.tracking.moving import LEAST, Row
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
 from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded
@@ -160,10 +160,12 @@ class Rows:
         return book(self._database, agent), numbers(self._database, agent)
 
     def tasks(self, handle: str, after: int | None, most: int) -> list[Row]:
+        first = after is None
         return self._database.execute(
-            "SELECT key, created, record FROM tasks"
-            " WHERE agent = (SELECT id FROM agents WHERE handle = ?) AND key >= ? ORDER BY key LIMIT ?",
-            (handle, -(2**63) if after is None else after + 1, most),
+            "SELECT key, created, record FROM tasks"  # noqa: S608 - words of ours
+            f" WHERE agent = (SELECT id FROM agents WHERE handle = ?) AND key {'>=' if first else '>'} ?"
+            " ORDER BY key LIMIT ?",
+            (handle, LEAST if first else after, most),
         ).fetchall()
 
     def write(self, handle: str, commit: Commit) -> None:

@@ -1,7 +1,8 @@
 """`once`, by processes that are killed just before or just after their commit of some number.
 
-A line of standard input is one process: a JSON list of the config, the state, the time, the file for what is shown,
-``before`` or ``after``, and the number of the commit. The line of standard output that answers is its exit code.
+A line of standard input is one process: a JSON list of the config, the state (a file or a URL), the time, the file for
+what is shown, ``before`` or ``after``, and the number of the commit. The line of standard output that answers is its
+exit code.
 """
 
 from __future__ import annotations
@@ -13,32 +14,51 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from exporter.config import load
+from exporter.config import StateFlags, load
 from exporter.progress import opened
 from exporter.service import Clock, assembled
+from exporter.tracking.postgres import schema, tables
+
+T = TypeVar("T")
 
 
-class Deadly(sqlite3.Connection):
+class Deadly:
     """Kills its process at one of its commits."""
 
-    when, number, commits = "before", 0, 0
+    def __init__(self) -> None:
+        self.when, self.number, self.commits = "before", 0, 0
 
-    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        if statement != "COMMIT":
-            return super().execute(statement, *values)
-        Deadly.commits += 1
-        self._die_if("before")
-        done = super().execute(statement)
-        self._die_if("after")
-        return done
+    def at(self, commit: Callable[..., T]) -> Callable[..., T]:
+        """The same, but that it may kill."""
+
+        def deadly(*values: Any, **more: Any) -> T:
+            self.commits += 1
+            self._die_if("before")
+            done = commit(*values, **more)
+            self._die_if("after")
+            return done
+
+        return deadly
 
     def _die_if(self, when: str) -> None:
-        if (when, Deadly.commits) == (self.when, self.number):
+        if (when, self.commits) == (self.when, self.number):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def file_that_kills(deadly: Deadly) -> type[sqlite3.Connection]:
+    """A connection to a state in a file."""
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+            execute = super().execute
+            return (deadly.at(execute) if statement == "COMMIT" else execute)(statement, *values)
+
+    return Connection
 
 
 def written(path: Path, text: str) -> None:
@@ -48,7 +68,8 @@ def written(path: Path, text: str) -> None:
 async def once(config: str, state: str, clock: str, out: str) -> None:
     """Polls every agent once, and writes what it shows to a file."""
     log, _ = opened("info", "logfmt", time.monotonic)
-    settings = load(Path(config), os.environ, state_path=state)
+    flags = StateFlags(url=state) if state.startswith("postgresql:") else StateFlags(path=state)
+    settings = load(Path(config), os.environ, state=flags)
     async with assembled(settings, log, Clock(now=lambda: float(clock))) as exporter:
         await exporter.fleet.once()
         written(Path(out), exporter.text())
@@ -56,10 +77,13 @@ async def once(config: str, state: str, clock: str, out: str) -> None:
 
 def main() -> None:
     """For each line of standard input: a child of its own, and how it ended."""
-    sqlite3.connect = partial(sqlite3.connect, factory=Deadly)
+    deadly = Deadly()
+    sqlite3.connect = partial(sqlite3.connect, factory=file_that_kills(deadly))
+    schema.prepare = deadly.at(schema.prepare)
+    tables.write = deadly.at(tables.write)
     for line in sys.stdin:
-        config, state, clock, out, Deadly.when, number = json.loads(line)
-        Deadly.number = int(number)
+        config, state, clock, out, deadly.when, number = json.loads(line)
+        deadly.number = int(number)
         child = os.fork()
         if child == 0:
             asyncio.run(once(config, state, clock, out))

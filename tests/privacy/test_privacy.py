@@ -237,14 +237,15 @@ async def test_once_and_agents_print_nothing_private(tmp_path: Path, form: logs.
     async with gossiping() as platform:
         written(tmp_path, platform.settings())
         once = await ran(tmp_path, "once", "--state.path", "state.db", "--log.level", "debug", "--log.format", form)
+        moved = await ran(tmp_path, "state", "export", "--state.path", "state.db", "state.db.jsonl")
         agents = await ran(tmp_path, "agents")
         platform.list = FAILURES["HTTP 401"]
         refused = [await ran(tmp_path, command) for command in ("agents", "once")]
-    assert (once.code, agents.code) == (1, 0)
+    assert (once.code, moved.code, agents.code) == (1, 0, 0)
     assert "unpod_calls_total" in once.out
     assert "broken" in agents.out
     assert [one.code for one in refused] == [1, 1]
-    told = {f"{number}": f"{one.out}{one.err}" for number, one in enumerate((once, agents, *refused))}
+    told = {f"{number}": f"{one.out}{one.err}" for number, one in enumerate((once, moved, agents, *refused))}
     assert found(told | state_files(tmp_path)) == []
 
 

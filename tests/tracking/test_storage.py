@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from exporter.tracking.records import Record
@@ -47,6 +47,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @given(steps=st.lists(st.tuples(books, numbers, st.dictionaries(keys, records, max_size=6)), min_size=10, max_size=10))
 @settings(
     max_examples=6,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )

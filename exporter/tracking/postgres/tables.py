@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.moving import Row
+from exporter.tracking.moving import LEAST, Row
 from exporter.tracking.postgres.link import Connection
 from exporter.tracking.records import Record, pack, unpack
 from exporter.tracking.rows import decoding, key_of, series_of
@@ -22,27 +22,28 @@ _WRITE: Final = """
 WITH written AS (
     INSERT INTO unpod_exporter.agents AS known (handle, book, revision)
     SELECT %(handle)s::text, %(book)s::text, %(revision)s::bigint
-    WHERE 0 = ANY (%(after)s::bigint[]) OR EXISTS (SELECT FROM unpod_exporter.agents WHERE handle = %(handle)s)
+    WHERE 0 = ANY (%(after)b::bigint[]) OR EXISTS (SELECT FROM unpod_exporter.agents WHERE handle = %(handle)s)
     ON CONFLICT (handle) DO UPDATE SET book = excluded.book, revision = excluded.revision
-    WHERE known.revision = ANY (%(after)s::bigint[])
+    WHERE known.revision = ANY (%(after)b::bigint[])
     RETURNING id
 ), counted AS (
     INSERT INTO unpod_exporter.numbers (agent, series, value)
-    SELECT id, series, value FROM written, unnest(%(series)s::text[], %(values)s::bigint[]) AS new (series, value)
+    SELECT id, series, value FROM written, unnest(%(series)b::text[], %(values)b::bigint[]) AS new (series, value)
     ON CONFLICT (agent, series) DO UPDATE SET value = excluded.value
 ), dropped AS (
-    DELETE FROM unpod_exporter.numbers USING written WHERE agent = id AND series = ANY (%(dropped)s::text[])
+    DELETE FROM unpod_exporter.numbers USING written WHERE agent = id AND series = ANY (%(dropped)b::text[])
 ), recorded AS (
     INSERT INTO unpod_exporter.tasks (agent, key, created, watched, record)
     SELECT id, key, created, watched, record FROM written,
-        unnest(%(keys)s::bigint[], %(created)s::float8[], %(watched)s::boolean[], %(records)s::bytea[])
+        unnest(%(keys)b::bigint[], %(created)b::float8[], %(watched)b::boolean[], %(records)b::bytea[])
         AS new (key, created, watched, record)
     ON CONFLICT (agent, key) DO UPDATE
     SET created = excluded.created, watched = excluded.watched, record = excluded.record
 )
 SELECT id FROM written
 """
-"""One statement, so that a commit is one round trip."""
+"""One statement, so that a commit is one round trip. Arrays go as they are (``b``): as text they would take thrice the
+processor time."""
 
 
 class Handle(msgspec.Struct, frozen=True):
@@ -158,10 +159,10 @@ class Rows:
 
     def tasks(self, handle: str, after: int | None, most: int) -> list[Row]:
         return self._connection.execute(
-            "SELECT key, created, record FROM unpod_exporter.tasks"
-            " WHERE agent = (SELECT id FROM unpod_exporter.agents WHERE handle = %s) AND key >= %s"
-            " ORDER BY key LIMIT %s",
-            [handle, -(2**63) if after is None else after + 1, most],
+            "SELECT key, created, record FROM unpod_exporter.tasks"  # noqa: S608 - words of ours
+            " WHERE agent = (SELECT id FROM unpod_exporter.agents WHERE handle = %s)"
+            f" AND key {'>=' if after is None else '>'} %s ORDER BY key LIMIT %s",
+            [handle, LEAST if after is None else after, most],
             binary=True,
         ).fetchall()
 
