@@ -337,13 +337,13 @@ _PROCESS: Final = (
     Family(
         name="unpod_exporter_state_set_aside_files",
         kind=Kind.GAUGE,
-        help="Damaged state files that were set aside and lie beside the state until somebody takes them away",
+        help="State files, damaged or not ours, that were set aside and lie there until somebody takes them away",
         scope=Scope.PROCESS,
     ),
     Family(
         name="unpod_exporter_state_commit_failures_total",
         kind=Kind.COUNTER,
-        help="Commits that the disk did not take, as when it is full; what they held is kept in memory",
+        help="Commits that the disk did not take, as when it is full, or whose file was deleted; nothing is lost by it",
         scope=Scope.PROCESS,
     ),
     Family(

@@ -22,7 +22,7 @@ from exporter.progress import Display
 from exporter.service import parts
 from exporter.service.readings import Readings
 from exporter.survey import Finding, Readable, probe, survey
-from exporter.tracking.damage import SetAside
+from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
 from exporter.tracking.overlay import Overlay
@@ -169,7 +169,11 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
     def told(what: SetAside) -> None:
         log.error("damaged state set aside", **parts.set_aside_in_words(what, config))
 
-    state = await opened(config, clock, committed=telemetry.committed, told=told)
+    def rewritten(what: Rewritten) -> None:
+        telemetry.not_committed()
+        log.error("state file was gone", **parts.rewritten_in_words(what))
+
+    state = await opened(config, clock, committed=telemetry.committed, told=told, rewritten=rewritten)
     storage = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
     try:
         telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=storage.uncommitted)
@@ -184,11 +188,18 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
 
 
 async def opened(
-    config: Config, clock: Clock, *, committed: Callable[[float], None], told: Callable[[SetAside], None]
+    config: Config,
+    clock: Clock,
+    *,
+    committed: Callable[[float], None],
+    told: Callable[[SetAside], None],
+    rewritten: Callable[[Rewritten], None] = lambda what: None,
 ) -> State:
     """The state that the settings name. Raises ``StorageError`` where it cannot be used."""
     if config.state.url is None:
-        return await SqliteStorage.open(config.state.path, clock=clock.now, committed=committed, told=told)
+        return await SqliteStorage.open(
+            config.state.path, clock=clock.now, committed=committed, told=told, rewritten=rewritten
+        )
     with _psycopg():
         from exporter.tracking import postgres
     target = postgres.Target(url=config.state.url, password_file=config.state.password_file)

@@ -11,7 +11,7 @@ from exporter import __version__
 from exporter.config import ALL, AgentConfig, Config
 from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
-from exporter.tracking.damage import SetAside
+from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.rules import Rules
@@ -128,4 +128,16 @@ def set_aside_in_words(what: SetAside, config: Config) -> dict[str, str]:
         "agents_lost": ",".join(what.lost),
         "numbers": "; ".join(meaning),
         "todo": "check the disk; then delete what was set aside, or stop the exporter and put a backup in place",
+    }
+
+
+def rewritten_in_words(what: Rewritten) -> dict[str, str]:
+    """What it means that somebody has deleted a state, or put another in its place, and what to do."""
+    said = {"state": str(what.state), "numbers": "all of them go on; the state was written anew from what was open"}
+    if what.file is None:
+        return {**said, "todo": "find out who deletes it: without a running exporter all would have been lost"}
+    return {
+        **said,
+        "set_aside_as": str(what.file),
+        "todo": "to begin with that file instead, stop the exporter and put it in place; else delete it",
     }

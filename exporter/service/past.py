@@ -27,7 +27,7 @@ from exporter.past.writer import Span, Writer, Written
 from exporter.progress import Display
 from exporter.service import parts
 from exporter.service.assembly import REAL, Clock, connected, opened
-from exporter.tracking import sqlite
+from exporter.tracking import files, sqlite
 from exporter.tracking.log import Log
 from exporter.tracking.roster import chosen
 from exporter.tracking.sqlite import SqliteStorage
@@ -147,7 +147,7 @@ def _workplace(config: Config, file: Path | None, *, is_new: bool) -> Iterator[P
             yield Path(folder)
         return
     with (
-        sqlite.locked(path, f"state file {path}"),
+        files.locked(path, f"state file {path}"),
         TemporaryDirectory(prefix=f"{path.name}.past-", dir=path.parent) as folder,
     ):
         yield Path(folder)

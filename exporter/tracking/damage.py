@@ -22,12 +22,14 @@ import msgspec
 
 from exporter.tracking import tables
 from exporter.tracking.entry import is_read
+from exporter.tracking.files import JOURNALS, beside, sync
 from exporter.tracking.records import Record
 from exporter.tracking.storage import Commit, Loaded, StateDamaged
 from exporter.tracking.tallies import TASKS, Numbers, without
 
 _ASIDE: Final = re.compile(r"\.corrupt-\d{8}T\d{6}Z(?:-\d+)?")
-_JOURNALS: Final = ("-wal", "-shm")
+_NEW: Final = ".new"
+_READY: Final = ".ready"
 _TABLES: Final = {"state", "agents", "numbers", "tasks"}
 
 
@@ -43,6 +45,14 @@ class SetAside(msgspec.Struct, frozen=True, kw_only=True):
     """The agents whose counters go on."""
     lost: tuple[str, ...]
     """The agents that were known, and begin anew."""
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a state whose files were deleted, or replaced by others, while it was open."""
+
+    state: Path
+    file: Path | None
+    """Where the file lies now that somebody had put in its place; None: there was none."""
 
 
 def check(database: sqlite3.Connection) -> None:
@@ -62,27 +72,73 @@ def replace(path: Path, now: float, release: Callable[[], None]) -> tuple[Path, 
     ``sqlite3.Error`` where there cannot be a new one: then the old one stays where it is.
     """
     kept, known = salvaged(path)
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
+    fresh = _beginning(path)
     with closing(sqlite3.connect(fresh)) as database, database:
         tables.create(database, now)
         for handle, loaded in kept.items():
             tables.write(database, handle, commit_of(loaded))
+    file = _put(path, now, release)
+    return file or path, set(kept), known
+
+
+def rewrite(path: Path, database: sqlite3.Connection, now: float, release: Callable[[], None]) -> Path | None:
+    """Writes a state anew of which the file is gone, from the ``database`` that is still open, which ``release`` then
+    closes. A file that somebody has put in its place is set aside; returns where it lies now.
+
+    Raises ``OSError`` or ``sqlite3.Error`` where it cannot be written: then nothing has changed.
+    """
+    with closing(sqlite3.connect(_beginning(path))) as copy:
+        database.backup(copy)
+    return _put(path, now, release)
+
+
+def _beginning(path: Path) -> Path:
+    """The file that a new state is written to; half of one is worth nothing."""
+    fresh = beside(path, _NEW)
+    for suffix in ("", "-journal", *JOURNALS):
+        beside(fresh, suffix).unlink(missing_ok=True)
+    return fresh
+
+
+def _put(path: Path, now: float, release: Callable[[], None]) -> Path | None:
+    """Lets a new state that has been written take the place of the one that ``release`` lets go of.
+
+    From the moment on when it has the name of one that is ready, it is the state, whoever is killed.
+    """
+    beside(path, _NEW).rename(beside(path, _READY))
+    sync(path.parent)
     release()
-    file = set_aside(path, now)
-    fresh.rename(path)
-    return file, set(kept), known
+    return finish(path, now)
+
+
+def finish(path: Path, now: float) -> Path | None:
+    """Puts a new state that is ready, if there is one, in its place; returns where the one before lies now (None: it
+    was deleted, or there is nothing to do). Raises ``OSError``."""
+    ready = beside(path, _READY)
+    if not ready.exists():
+        return None
+    file = set_aside(path, now) if path.exists() else None
+    for journal in JOURNALS:
+        # Of a state that is no more: they must never be taken for those of the new one.
+        beside(path, journal).unlink(missing_ok=True)
+    ready.rename(path)
+    sync(path.parent)
+    return file
 
 
 def set_aside(path: Path, now: float) -> Path:
     """Renames a state and its journals; returns where it lies now. Raises ``OSError``."""
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     names = (f"{path.name}.corrupt-{stamp}{number}" for number in ("", *(f"-{count}" for count in range(1, 10**6))))
-    aside = next(file for file in map(path.with_name, names) if not file.exists())
+    aside = next(
+        file
+        for file in map(path.with_name, names)
+        if not any(beside(file, suffix).exists() for suffix in ("", *JOURNALS))
+    )
     # The state itself last: its journals must never be taken for those of a new one.
-    for journal in _JOURNALS:
+    for journal in JOURNALS:
         with suppress(FileNotFoundError):
-            path.with_name(path.name + journal).rename(aside.with_name(aside.name + journal))
+            beside(path, journal).rename(beside(aside, journal))
     return path.rename(aside)
 
 

@@ -7,8 +7,6 @@ has scraped is never taken back. One thread does all the work, so the event loop
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -19,8 +17,8 @@ from typing import IO, Final, TypeVar, cast
 
 import msgspec
 
-from exporter.tracking import damage, tables
-from exporter.tracking.damage import SetAside
+from exporter.tracking import damage, files, tables
+from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.moving import Rows
 from exporter.tracking.records import Record
 from exporter.tracking.storage import (
@@ -30,6 +28,7 @@ from exporter.tracking.storage import (
     StateDamaged,
     StateInUse,
     StateSetAside,
+    StateTaken,
     StateUnwritable,
     StorageError,
     in_parts,
@@ -38,8 +37,6 @@ from exporter.tracking.storage import (
 T = TypeVar("T")
 
 _HEADER: Final = b"SQLite format 3\0"
-_PATIENCE: Final = 1.0
-"""Seconds to wait for somebody else who writes, as by hand; meanwhile nothing can be read either."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNWRITABLE: Final = (
     sqlite3.SQLITE_FULL,
@@ -61,6 +58,7 @@ class SqliteStorage:
         clock: Callable[[], float],
         committed: Callable[[float], None],
         told: Callable[[SetAside], None],
+        rewritten: Callable[[Rewritten], None],
     ) -> None:
         # By one name, by whichever link the file is found.
         self._path = path.resolve() if path is not None else None
@@ -68,6 +66,7 @@ class SqliteStorage:
         self._clock = clock
         self._committed = committed
         self._told = told
+        self._rewritten = rewritten
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._lock: IO[str] | None = None
         self._database: sqlite3.Connection | None = None
@@ -76,6 +75,14 @@ class SqliteStorage:
         """How many states have been open at this path."""
         self._strangers: set[str] = set()
         """The agents that have not been loaded since this state has taken the place of another."""
+        self._taken: set[str] = set()
+        """The agents that another exporter may have written since they were loaded."""
+        self._refusal: sqlite3.Error | None = None
+        """What stands in the way of writing to a state that is open; None: nothing did when it was opened."""
+        self._marks: tuple[files.Mark, ...] = ()
+        """Which files are open."""
+        self._version = 0
+        """Changes when another process writes to the state."""
         self.created = 0.0
         """When this state began, in Unix seconds: later than expected means that an older one was lost."""
 
@@ -87,13 +94,16 @@ class SqliteStorage:
         clock: Callable[[], float] = time.time,
         committed: Callable[[float], None] = lambda seconds: None,
         told: Callable[[SetAside], None] = lambda what: None,
+        rewritten: Callable[[Rewritten], None] = lambda what: None,
     ) -> SqliteStorage:
         """Opens or creates the state. ``committed`` is told how many seconds each commit took, ``told`` of a state that
-        was damaged and has been set aside, now or later.
+        was damaged and has been set aside, now or later, ``rewritten`` of one that was deleted while it was open.
 
-        Raises ``StateInUse`` where another process has it, ``StorageError`` where it cannot be read or is not ours.
+        One that is there but cannot be written just now is opened all the same: it can be read, and commits raise
+        ``StateUnwritable`` until it can be. Raises ``StateInUse`` where another process has it, ``StorageError`` where
+        it cannot be read or made, or is not ours.
         """
-        storage = cls(path, clock, committed, told)
+        storage = cls(path, clock, committed, told, rewritten)
         try:
             with suppress(StateSetAside):
                 await storage._run(storage._begin)
@@ -124,7 +134,7 @@ class SqliteStorage:
 
     async def move(self, work: Callable[[Rows], T]) -> T:
         def moved() -> T:
-            database = self._connection
+            database = self._settle()
             with _transaction(database):
                 result = work(tables.Rows(database))
             self._agents = tables.agents(database)
@@ -169,36 +179,77 @@ class SqliteStorage:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in _DAMAGED:
                 raise StateDamaged(str(error)) from error
-            unwritable = isinstance(error, OSError) or code in _UNWRITABLE
-            raise (StateUnwritable if unwritable else StorageError)(f"{self._named}: {error}") from error
+            if not (isinstance(error, OSError) or code in _UNWRITABLE):
+                raise StorageError(f"{self._named}: {error}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> StateUnwritable:
+        if self._path is None:
+            return StateUnwritable(f"{self._named}: {error}")
+        # A file that could not be filled may have been made.
+        is_there = self._path.exists() and self._path.stat().st_size
+        verb = "cannot be written" if is_there else "cannot be created"
+        return StateUnwritable(f"{self._named} {verb}: {files.reason(self._path, error)}")
 
     def _begin(self) -> None:
         if self._path is not None:
             _refuse_stranger(self._path, self._named)
-            self._lock = locked(self._path, self._named)
+            self._lock = files.locked(self._path, self._named)
         self._database = self._open()
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(
-            self._path or ":memory:", timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
+    def _open(self, *, sound: bool = False) -> sqlite3.Connection:
+        """Opens the state: to be written, or only to be read where the disk allows no more. ``sound``: it need not be
+        looked through for damage."""
+        if self._path is not None:
+            damage.finish(self._path, self._clock())
+        target = self._path or ":memory:"
+        try:
+            database = sqlite3.connect(target, timeout=files.PATIENCE, isolation_level=None, check_same_thread=False)
+            self._begun(database, sound=sound)
+        except sqlite3.Error as error:
+            database = self._readable(error, sound=sound)
+            self._refusal = error
+        else:
+            self._refusal = None
+        if self._path is not None:
+            self._marks = files.marks(self._path)
+        (self._version,) = database.execute("PRAGMA data_version").fetchone()
+        return database
+
+    def _readable(self, error: sqlite3.Error, *, sound: bool) -> sqlite3.Connection:
+        """A connection that can only read; where there is none, raises what stands in the way of writing."""
+        code = error.sqlite_errorcode & 0xFF
+        if self._path is None or code not in _UNWRITABLE or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise error
+        if code == sqlite3.SQLITE_READONLY and files.may_be_written(self._path):
+            # The file says so, not the disk.
+            raise error
+        for database in files.readable(self._path):
+            with suppress(sqlite3.Error):
+                self._begun(database, sound=sound, writes=False)
+                return database
+        raise error
+
+    def _begun(self, database: sqlite3.Connection, *, sound: bool, writes: bool = True) -> None:
+        """Makes the state that is open this one. Closes it where that fails."""
         try:
             is_new = self._is_new(database)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
+            if writes:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
             if is_new:
                 with _transaction(database):
                     tables.create(database, self._clock())
-            damage.check(database)
+            if not sound:
+                damage.check(database)
             self._agents = tables.agents(database)
             self.created = tables.created(database)
         except BaseException as error:
             database.close()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            if writes and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
                 # Nothing is wrong with what was asked, so it is what the header tells.
                 raise StateDamaged(str(error)) from error
             raise
-        return database
 
     def _is_new(self, database: sqlite3.Connection) -> bool:
         """Raises ``StorageError`` where the file is not ours, before anything in it is changed."""
@@ -233,7 +284,56 @@ class SqliteStorage:
                 self._database.close()
             self._database = None
 
+    def _settle(self) -> sqlite3.Connection:
+        """The connection, once it is certain that what it commits will be found again: somebody may have deleted files
+        of the state, or put others in their place, of which a process that has them open feels nothing.
+
+        Raises ``StateUnwritable`` where the state can still only be read, ``StateTaken`` where another exporter has it.
+        """
+        database = self._connection
+        if self._path is None:
+            return database
+        if self._lock is None or not files.is_held(self._path, self._lock):
+            self._lock_again(self._path)
+        found = files.marks(self._path)
+        if found[0] != self._marks[0]:
+            file = damage.rewrite(self._path, database, self._clock(), self._release)
+            self._rewritten(Rewritten(state=self._path, file=file))
+        elif self._refusal is None and found != self._marks:
+            # All that the journal holds goes into the state, since nobody else will ever read it there.
+            (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise StateUnwritable(f"{self._named} has lost its journal, and somebody else is reading it")
+            self._rewritten(Rewritten(state=self._path, file=None))
+        elif self._refusal is None:
+            return database
+        self._release()
+        self._database = self._open(sound=True)
+        if self._refusal is not None:
+            raise self._unwritable(self._refusal)
+        return self._database
+
+    def _lock_again(self, path: Path) -> None:
+        """Takes a lock whose file was deleted. If another exporter has had the state meanwhile, what is in memory is
+        not the last word any more."""
+        try:
+            lock = files.locked(path, self._named)
+        except StateInUse as error:
+            raise StateTaken(str(error)) from error
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = lock
+        database = self._connection
+        (version,) = database.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version, self._agents = version, tables.agents(database)
+            self._taken = set(self._agents)
+
     def _close(self) -> None:
+        if self._database is not None:
+            # The last commit may be in a file that is no more.
+            with suppress(StorageError, sqlite3.Error, OSError):
+                self._settle()
         self._release()
         if self._lock is not None:
             self._lock.close()
@@ -241,6 +341,7 @@ class SqliteStorage:
     def _load(self, agent: str) -> Loaded | None:
         database = self._connection
         self._strangers.discard(agent)
+        self._taken.discard(agent)
         return tables.load(database, self._agents[agent]) if agent in self._agents else None
 
     def _records(self, agent: str, keys: Collection[int]) -> dict[int, Record]:
@@ -252,17 +353,27 @@ class SqliteStorage:
         return tables.created_between(database, self._agents[agent], start, end, after) if agent in self._agents else {}
 
     def _connection_of(self, agent: str) -> sqlite3.Connection:
-        """Raises ``StateSetAside`` for an agent that may hold in memory what it has read from another state."""
+        """Raises ``StateSetAside`` for an agent that may hold in memory what it has read from another state, and
+        ``StateTaken`` for one that another exporter may have written."""
         database = self._connection
         if agent in self._strangers:
             raise StateSetAside(f"{self._named} was damaged and has been set aside")
+        if agent in self._taken:
+            raise StateTaken(f"{self._named} lost its lock, and has been written by another process")
         return database
 
     def _commit(self, agent: str, commit: Commit) -> None:
+        self._settle()
         database = self._connection_of(agent)
         started = time.perf_counter()
-        with _transaction(database):
-            number = tables.write(database, agent, commit)
+        try:
+            with _transaction(database):
+                number = tables.write(database, agent, commit)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                # SQLite opens a file that it may not write without a word.
+                self._refusal = error
+            raise
         self._agents[agent] = number
         self._committed(time.perf_counter() - started)
 
@@ -284,7 +395,7 @@ def _refuse_stranger(path: Path, named: str) -> None:
     by mistake, which is not to be moved away as a damaged state would be."""
     if path.is_dir():
         raise StorageError(f"{named} is a directory; name a file in state.path")
-    if not path.is_file() or _lock_of(path).exists():
+    if not path.is_file() or files.lock_of(path).exists():
         return
     with path.open("rb") as file:
         begin = file.read(len(_HEADER))
@@ -313,32 +424,10 @@ def books(path: Path) -> dict[str, Book]:
     named = f"state file {path}"
     _refuse_stranger(path, named)
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as database:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=files.PATIENCE)
+        ) as database:
             _refuse_foreign(database, named)
             return {handle: tables.book(database, agent) for handle, agent in tables.agents(database).items()}
     except (sqlite3.Error, OSError, StateDamaged) as error:
         raise StorageError(f"{named}: {error}") from error
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def locked(path: Path, named: str) -> IO[str]:
-    """The lock beside the state, held until it is closed or the process is gone, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock_of(path).open("a+", encoding="ascii")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StateInUse(
-            f"{named} is in use by another exporter (process {holder}); "
-            "stop that one, or give this one a file of its own in state.path"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock

@@ -5,16 +5,14 @@ Each row is run by ``test_matrix`` as it stands here, and makes a line of docs/f
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
-from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from socket import socket
 from typing import Any, Final
 
 from exporter.simulator.faults import Fault
-from tests.faults import databases
+from tests.faults import databases, disks
 from tests.truth.harness import Bench
 
 Begin = Callable[[Bench], AbstractAsyncContextManager[None]]
@@ -123,47 +121,6 @@ def clock_off_by(seconds: float) -> Begin:
     return begins
 
 
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file of this process may be written beyond its first page."""
-    before = getrlimit(RLIMIT_FSIZE)
-    setrlimit(RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        setrlimit(RLIMIT_FSIZE, before)
-
-
-@asynccontextmanager
-async def no_room(made: Bench) -> AsyncIterator[None]:
-    with full_disk():
-        yield
-
-
-@asynccontextmanager
-async def locked(made: Bench) -> AsyncIterator[None]:
-    database = sqlite3.connect(made.path, isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")
-    yield
-    database.close()
-
-
-@asynccontextmanager
-async def tasks_overwritten(made: Bench) -> AsyncIterator[None]:
-    """Pages of the state are overwritten under the running process."""
-    database = sqlite3.connect(made.path)
-    # What another has written makes the process read again what it holds of the file.
-    database.execute("UPDATE state SET created = created + 1")
-    database.commit()
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'").fetchone()
-    database.close()
-    with made.path.open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\x99" * 4096)
-    yield
-
-
 WRITTEN = "the first commit that works takes along what is kept"
 HELD = "`exporter_state_commit_failures_total` rises, `exporter_state_uncommitted_tasks` above 0"
 ANSWERED = "the next poll that the database answers"
@@ -246,21 +203,40 @@ ROWS: Final = (
         apart=("last_call_end_timestamp_seconds",),
     ),
     # The disk
-    Row("the disk is full", no_room, shows=HELD, heals="the first commit that works takes along what is kept"),
+    Row("the disk is full", disks.no_room, shows=HELD, heals=WRITTEN),
     Row(
         "somebody locks the state file",
-        locked,
+        disks.locked,
         shows=HELD,
-        heals="the first commit that works takes along what is kept",
+        heals=WRITTEN,
     ),
     Row(
         "the state file is damaged under the running exporter",
-        tasks_overwritten,
+        disks.tasks_overwritten,
         shows="`exporter_state_set_aside_files` 1; `agent_history_complete` 0 until the history has been read again",
         numbers="counters go on from memory, nothing is counted twice; missing is what happened to settled tasks "
         "between the last commit and the reading that follows",
         heals="at once, with a new state",
         first=False,
+    ),
+    Row(
+        "the state file is deleted under the running exporter",
+        disks.deleted,
+        shows="`exporter_state_commit_failures_total` rises by one, the log says `state file was gone`",
+        heals="the next commit, which writes the state anew",
+    ),
+    Row(
+        "another file takes the place of the state file",
+        disks.replaced,
+        shows="`exporter_state_set_aside_files` 1, the log says `state file was gone`",
+        heals="the next commit, which sets that file aside and writes the state anew",
+    ),
+    Row("the exporter starts on a full disk", disks.started_without_room, shows=HELD, heals=WRITTEN),
+    Row(
+        "the exporter starts with a state that it may not write, as on a read-only file system",
+        disks.started_without_leave,
+        shows=HELD,
+        heals=WRITTEN,
     ),
     # The database
     Row("PostgreSQL cuts all connections (a restart, a failover)", databases.cut, database=True),

@@ -172,7 +172,7 @@ async def test_a_state_damaged_under_a_running_process_loses_nothing_that_is_in_
         assert len(made.told) == 1
 
 
-REFUSALS = ("is a database of another program", "has version", "attempt to write a readonly database")
+REFUSALS = ("is a database of another program", "has version", "cannot be written: it is read-only")
 """What the header of the file may tell by mistake, and nobody can know to be one."""
 
 

@@ -7,8 +7,8 @@ from copy import deepcopy
 from pathlib import Path
 from resource import RLIMIT_FSIZE, prlimit
 
+from tests.faults.disks import full_disk
 from tests.faults.fleets import poll_all, read_once, shown_by
-from tests.faults.matrix import full_disk
 from tests.service.running import SALES, exporting, kept, platform, total
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -34,11 +35,14 @@ def health(made: Bench, handle: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def home(request: pytest.FixtureRequest, tmp_path: Path, row: Row) -> Path | Database:
-    """Where the state is that a row wants: in this folder, or in a database."""
-    if not row.database:
-        return tmp_path
-    return Database(request.getfixturevalue("database"), request.getfixturevalue("postgres_server"))
+def home(request: pytest.FixtureRequest, row: Row) -> Iterator[Path | Database]:
+    """Where the state is that a row wants: in a folder that every user may enter, or in a database."""
+    if row.database:
+        yield Database(request.getfixturevalue("database"), request.getfixturevalue("postgres_server"))
+    else:
+        with TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            yield Path(folder)
 
 
 @asynccontextmanager

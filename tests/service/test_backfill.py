@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.tracking.sqlite import locked
+from exporter.tracking.files import locked
 from tests.service.running import (
     SALES,
     SUPPORT,
