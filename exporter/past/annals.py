@@ -26,6 +26,9 @@ _BEGIN: Final = (
 )
 _ADD: Final = "INSERT INTO events VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
 
+_END: Final = 2**62
+"""A slot after all others."""
+
 
 class Series(msgspec.Struct, frozen=True):
     """A label set of a family of an agent."""
@@ -57,7 +60,7 @@ class Annals:
         self._database.close()
 
     def keep(self, agent: str, slots: Slots) -> None:
-        """Adds what happened to an agent. What is known of the time of nothing else is left out."""
+        """Adds what happened to an agent; numbers of families whose past is not told are left out."""
         rows: list[tuple[int, int, int, int]] = []
         for slot, added in slots.items():
             for series, cell, amount in self._placed(agent, added):
@@ -116,6 +119,3 @@ class Annals:
         )
         for slot, found in groupby(rows, key=itemgetter(0)):
             yield slot, [(cell, amount) for _, cell, amount in found]
-
-
-_END: Final = 2**62
