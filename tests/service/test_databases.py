@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.postgres import PASSWORD, SECRETIVE, Server
-from tests.service.running import SALES, Ran, counts_of, exporting, platform, ran, samples, written
+from tests.proxy import Fate, proxied
+from tests.service.running import SALES, Ran, counts_of, exporting, kept, platform, ran, samples, written
 
 COUNTED = (
     "unpod_tasks_created_total",
@@ -114,3 +119,28 @@ async def test_the_password_is_shown_nowhere(tmp_path: Path, postgres_server: Se
         assert "of somebody else" not in told.out + told.err
         told = await command(tmp_path, "once", environ={"PGPASSWORD": PASSWORD})
         assert told.code == 1, "the file comes before the environment"
+
+
+def test_who_needs_no_database_does_not_wait_for_its_library() -> None:
+    loaded = "import sys, exporter.cli, exporter.service; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0  # noqa: S603 - this interpreter
+
+
+async def test_scrapes_wait_for_no_database(tmp_path: Path, postgres_server: Server, database: str) -> None:
+    held = asyncio.Event()
+
+    def hold(direction: str, data: bytes) -> Fate:
+        held.set()
+        return Fate.HELD
+
+    async with proxied(postgres_server.port) as proxy, platform(SALES, history=1.0) as made:
+        settings = made.settings(state={"url": proxy.url(database)}, polling={"interval": "100ms"})
+        async with exporting(tmp_path, settings, state=None) as process:
+            before = await process.ready()
+            proxy.rule = hold
+            async with asyncio.timeout(60):
+                await held.wait()
+            for path in ("/metrics", "/", "/-/healthy"):
+                assert (await process.get(path)).status == 200
+            assert kept(await process.numbers()) == kept(before)
+            await process.stop(signal.SIGKILL)
