@@ -412,7 +412,8 @@ def _task_gauges(settings: Settings) -> tuple[Family, ...]:
         Family(
             name="unpod_tasks_unreadable",
             kind=Kind.GAUGE,
-            help="Tasks that the platform cannot deliver (it answers 500 for their page), as seen by polling",
+            help="Tasks that the platform cannot deliver (it answers 500 for their page, or they alone are too large), "
+            "as seen by polling",
             expires=True,
         ),
         Family(

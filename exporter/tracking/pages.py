@@ -1,6 +1,7 @@
 """Pages of one agent's tasks, checked against their own count, and walked around what the server cannot write.
 
-A document that the server cannot write fails every page that holds it, for ever. Such a page is read in aligned parts
+A document that the server cannot write fails every page that holds it, for ever; one that alone is more than an answer
+may weigh is as good as that. Such a page is read in aligned parts
 (page k of size P is pages (k-1)f+1 .. kf of size P/f) down to the single task, which is skipped. That the server is not
 simply down is told by a page past the end, which holds no document and always works; that it delivers tasks at all, by
 some far from there. Places of such tasks are remembered,
@@ -15,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from exporter.tracking.spans import Spans, without
-from exporter.unpod.errors import BadResponse, ConnectionFailed, RateLimited, ServerError, Timeout, TooLarge
+from exporter.unpod.errors import BadResponse, ConnectionFailed, RateLimited, ServerError, Timeout, TooLarge, UnpodError
 from exporter.unpod.facts import Page
 from exporter.unpod.urgency import Urgency
 
@@ -48,7 +49,7 @@ class TooManyUnreadable(ServerError):
 
     def __init__(self, places: Collection[int]) -> None:
         super().__init__(
-            f"more than {_FAILURES} pages and parts of pages answer HTTP 500 although others work; "
+            f"more than {_FAILURES} pages and parts of pages answer HTTP 500, or are too large, although others work; "
             "the next poll goes on from what was found",
             status=_POISONED,
         )
@@ -118,22 +119,22 @@ class Pages:
         return await self._read(number, size, whole=True)
 
     async def _read(self, number: int, size: int, *, whole: bool, confirmed: bool = False) -> list[Slice]:
-        if self._is_avoided(number, size):
-            return await self._parts(number, size)
+        if avoided := self._avoided(number, size):
+            return await self._around(avoided, number, size)
         try:
             part = Slice(await self._request(number, size), (number - 1) * size)
-        except TooLarge:
+        except TooLarge as error:
             if size == 1:
-                raise
+                await self._note(error)
+                # Where the page without any document is too large as well, or every other task, it is not the task.
+                await self._request(_FAR, 1)
+                if not self._delivered:
+                    await self._look_elsewhere()
             return await self._parts(number, size)
         except ServerError as error:
             if error.status != _POISONED:
                 raise
-            self._failures += 1
-            if self._failures > _FAILURES:
-                raise TooManyUnreadable(self.unreadable) from error
-            if self._failures == _FRUITLESS and not self._delivered:
-                await self._look_elsewhere()
+            await self._note(error)
             if whole or size == 1:
                 await self._request(_FAR, 1)
             if size == 1 and not confirmed:
@@ -141,6 +142,43 @@ class Pages:
             return await self._parts(number, size)
         self.unreadable -= {part.place(index) for index in range(part.page.received)}
         return [part]
+
+    async def retry(self, place: int) -> Slice | None:
+        """A task that could not be delivered, asked for by itself; None: it still cannot be."""
+        if self.total is None or not 0 <= place < self.total:
+            return None
+        number = self.total - place
+        try:
+            part = Slice(await self._request(number, 1), number - 1)
+        except TooLarge:
+            return None
+        except ServerError as error:
+            if error.status != _POISONED:
+                raise
+            return None
+        self.unreadable -= {part.place(index) for index in range(part.page.received)}
+        return part
+
+    async def _note(self, error: UnpodError) -> None:
+        """Takes note of a page that cannot be delivered. Raises ``UnpodError`` where that is so of too many, or of
+        all."""
+        self._failures += 1
+        if self._failures > _FAILURES:
+            raise TooManyUnreadable(self.unreadable) from error
+        if self._failures == _FRUITLESS and not self._delivered:
+            await self._look_elsewhere()
+
+    async def _around(self, avoided: list[int], number: int, size: int) -> list[Slice]:
+        """A page without the tasks so many below the top, in as few aligned parts as may be."""
+        parts: list[Slice] = []
+        start = (number - 1) * size
+        for end in (*avoided, number * size):
+            while start < end and (self.total is None or start < self.total):
+                part = _aligned(start, end)
+                parts += await self._read(start // part + 1, part, whole=False)
+                start += part
+            start = end + 1
+        return parts
 
     async def _parts(self, number: int, size: int) -> list[Slice]:
         if size == 1:
@@ -154,7 +192,7 @@ class Pages:
         return parts
 
     async def _look_elsewhere(self) -> None:
-        """Raises ``ServerError`` where tasks far from those that fail are not delivered either: then it is not they."""
+        """Raises ``UnpodError`` where tasks far from those that fail are not delivered either: then it is not they."""
         if self.total is None or self.total <= _FAILURES:
             return
         for number in (self.total // 2, self.total):
@@ -176,11 +214,12 @@ class Pages:
         else:
             self.unreadable.add(self.total - number)
 
-    def _is_avoided(self, number: int, size: int) -> bool:
+    def _avoided(self, number: int, size: int) -> list[int]:
+        """How many tasks lie above each one of a page that is known to be unreadable."""
         if self.total is None or (self._retry and self._failures < _FAILURES // 2):
-            return False
-        newest = self.total - 1 - (number - 1) * size
-        return any(newest - size < place <= newest for place in self._known)
+            return []
+        above = (self.total - 1 - place for place in self._known)
+        return sorted(one for one in above if (number - 1) * size <= one < number * size)
 
     async def _request(self, number: int, size: int) -> Page:
         """A page that agrees with its own count. A task created between counting and reading explains one that does
@@ -216,6 +255,12 @@ def divisible(size: int) -> int:
     """The greatest size of page up to this one that can be asked for in a few aligned parts, and these again, down to
     single tasks."""
     return next(smaller for smaller in range(size, 0, -1) if _has_small_factors(smaller))
+
+
+def _aligned(start: int, end: int) -> int:
+    """The greatest size of page that begins with the task at ``start``, goes no farther than ``end``, and can be asked
+    for in parts."""
+    return next(size for size in range(end - start, 0, -1) if start % size == 0 and _has_small_factors(size))
 
 
 def _has_small_factors(size: int) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from exporter.tracking.entry import Entry
 from exporter.tracking.pages import Pages, Slice, Source
 from exporter.tracking.reading import Reading
+from exporter.tracking.retries import Retries
 from exporter.tracking.rules import Rules
 from exporter.tracking.spans import Spans
 from exporter.tracking.sparse import Sparse, Sweep, missing
@@ -44,6 +45,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Called with the new state, when a part of a long reading has been committed."""
     progressed: Callable[[float], None]
     """Called with how much of the history is known, 0 to 1, while it is read for the first time."""
+    retries: Retries
     may_sweep: Callable[[], bool]
     """Whether a page of a sweep may be read now."""
 
@@ -108,6 +110,7 @@ class Round:
             async for part in reading.slices():
                 await self._take(part, reading.expected)
             return {"reported": pages.total}
+        await self._retry(sparse.expected)
         entry.lose(sparse.lost)
         fell = sparse.missing < min(0, book.missing)
         reaches_back = (around.read_from or 0.0) < (book.read_from or 0.0)
@@ -129,6 +132,14 @@ class Round:
             if sparse.is_catching_up and self._entry.changed:
                 await commit()
             raise
+
+    async def _retry(self, expected: int) -> None:
+        """Asks again for some of the tasks that could not be delivered before: what ails them may pass."""
+        known = self._pages.unreadable.intersection(self._book.unreadable)
+        watched = {one.place for one in self._entry.watched.values()}
+        for place in self._around.retries.due(known, watched):
+            if (part := await self._pages.retry(place)) is not None:
+                await self._take(part, expected)
 
     async def _take(self, part: Slice, expected: int | None) -> None:
         await self._entry.take(part, self._around.now())

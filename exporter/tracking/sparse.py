@@ -139,9 +139,15 @@ class Sparse:
                 self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
             yield part
         self.unread = without(self.unread, first, end)
+        self._let_go_of_unreadable()
         if is_all_new and self._known() == known and any(part.page.tasks for part in parts):
             # Nor do the tasks below it, whatever the count says.
             self.unread = tuple((start, stop) for start, stop in self.unread if stop != first)
+
+    def _let_go_of_unreadable(self) -> None:
+        """A watched task that the platform cannot deliver is not lost: it is known where it lies."""
+        for key in [key for key, watched in self._unseen.items() if watched.place in self._pages.unreadable]:
+            del self._unseen[key]
 
     def _refit(self) -> None:
         """Takes greater pages from now on, from the top, where more tasks are new than the first page holds."""

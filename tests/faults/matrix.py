@@ -145,7 +145,7 @@ ROWS: Final = (
         answering("huge", declared=True),
         "too_large",
         shows="abandoned while it streams; asked for again in smaller parts, down to one task",
-        requests=4,
+        requests=5,
     ),
     # Refusals and storms
     Row(

@@ -199,7 +199,7 @@ async def test_an_answer_that_is_too_large_is_asked_for_in_parts() -> None:
     assert pages.skipped == 0
 
 
-async def test_a_single_task_that_is_too_large_is_an_error() -> None:
+async def test_a_platform_whose_every_task_is_too_large_is_an_error() -> None:
     shelf = Shelf(names(200), too_large=0)
     with pytest.raises(TooLarge):
         await read(shelf, page_size=200)

@@ -14,7 +14,7 @@ from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Commit
 from exporter.tracking.tracker import Outcome, Tracker
-from exporter.unpod.errors import BadResponse, ServerError, UnpodError
+from exporter.unpod.errors import BadResponse, ServerError, TooLarge, UnpodError
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES
@@ -31,6 +31,7 @@ class Shelf:
     tasks_now: list[Task]
     weight: int = 1000
     poison: set[str] = field(default_factory=set)
+    giants: set[str] = field(default_factory=set)
     asked: list[tuple[int, int]] = field(default_factory=list)
     down_from: int | None = None
     is_busy: bool = False
@@ -51,6 +52,8 @@ class Shelf:
         shown, total = tuple(self.tasks_now[(page - 1) * page_size : page * page_size]), len(self.tasks_now)
         if self.arrives:
             self.add(f"arrived{total}")
+        if self.giants.intersection(task.id for task in shown):
+            raise TooLarge("too large")
         if (shown and self.is_barren) or self.poison.intersection(task.id for task in shown):
             raise ServerError("HTTP 500", status=500)
         return Page(tasks=shown, total=total, received=len(shown), bytes=self.weight * len(shown))
@@ -459,7 +462,7 @@ async def test_a_poisoned_page_is_not_asked_for_as_a_whole_again() -> None:
         await made.poll()
         assert made.tracker.report({}).families["tasks_unreadable"] == Gauge({(): 1})
         failing = [(page, size) for page, size in made.shelf.asked if (page - 1) * size <= 9 < page * size]
-        assert not failing
+        assert all(size == 1 for _, size in failing), "it is asked for again by itself"
 
 
 async def test_a_platform_that_delivers_no_task_is_not_taken_for_one_with_many_unreadable_ones() -> None:
@@ -482,6 +485,69 @@ async def test_many_unreadable_tasks_at_the_top_are_walked_around() -> None:
         made.shelf.poison = {f"T{number}" for number in range(990, 1_000)}
         assert (await made.poll()).error is None
         assert made.tracker.unreadable == 10
+
+
+async def test_an_open_task_that_was_unreadable_for_one_poll_is_followed_again_in_the_next() -> None:
+    async with desk(history(2_000, open_at=(700,))) as made:
+        await made.poll()
+        made.shelf.poison = {"T1299"}
+        assert (await made.poll()).error is None
+        assert made.tracker.unreadable == 1
+        assert not made.tracker.is_sweeping, "it is known where it lies"
+        made.shelf.poison.clear()
+        made.shelf.change("T1299", "failed")
+        await made.poll()
+        assert made.tracker.unreadable == 0
+        assert made.tasks("failed") == 1
+        assert len(made.shelf.asked) <= 4
+
+
+async def test_unreadable_tasks_are_asked_for_again_ever_more_rarely() -> None:
+    async with desk(history(2_000, open_at=(700, 701, 702, 703))) as made:
+        await made.poll()
+        made.shelf.poison = {"T1299", "T1298", "T1297", "T1296"}
+        polls = []
+        for _ in range(200):
+            assert (await made.poll()).error is None
+            assert not made.tracker.is_sweeping
+            polls.append(len(made.shelf.asked))
+        assert max(polls[1:]) <= 6
+        assert sum(polls[100:]) <= 4 * 100
+        assert sum(size == 1 for _, size in made.shelf.asked) == 0
+
+
+@pytest.mark.parametrize("depth", range(10))
+async def test_what_is_known_to_be_unreadable_costs_few_requests(depth: int) -> None:
+    async with desk(history(1_000)) as made:
+        made.shelf.poison = {f"T{999 - depth}"}
+        await made.poll()
+        for _ in range(40):
+            await made.poll()
+        assert len(made.shelf.asked) <= 4
+        read = {task for page, size in made.shelf.asked for task in range((page - 1) * size, page * size)}
+        assert set(range(10)) - {depth} <= read
+        assert depth not in read
+
+
+async def test_a_task_that_alone_is_too_large_is_skipped_and_the_others_are_read() -> None:
+    async with desk(history(1_000)) as made:
+        made.shelf.giants = {"T970", "T200"}
+        assert (await made.poll()).error is None
+        assert made.tracker.report({}).families["tasks_unreadable"] == Gauge({(): 2})
+        assert made.tasks("completed") == 998
+        made.shelf.add("new")
+        made.shelf.giants.add("new")
+        assert (await made.poll()).error is None
+        assert made.tracker.unreadable == 3
+
+
+async def test_a_platform_whose_every_answer_is_too_large_is_not_taken_for_one_with_many_such_tasks() -> None:
+    async with desk(history(1_000)) as made:
+        await made.poll()
+        made.shelf.giants = {task.id for task in made.shelf.tasks_now}
+        assert (await made.poll()).reason == "too_large"
+        assert len(made.shelf.asked) <= 40
+        assert made.tracker.unreadable == 0
 
 
 async def test_a_cured_task_is_found_by_the_next_sweep() -> None:
