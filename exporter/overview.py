@@ -13,7 +13,18 @@ from exporter.tracking.report import Counter, Family, Gauge, Histogram, Labels
 from exporter.tracking.schedule import NEEDS_A_PERSON
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Usage
-from exporter.web.pages import AgentDetail, AgentStatus, Figure, Figures, PollStatus, Requests, State, Status
+from exporter.web.pages import (
+    AgentDetail,
+    AgentStatus,
+    BadFile,
+    Certificate,
+    Figure,
+    Figures,
+    PollStatus,
+    Requests,
+    State,
+    Status,
+)
 
 _STATE: Final = "state"
 """The problem of a poll whose state could not be read or written: not one of the platform's."""
@@ -32,6 +43,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     fleet: Fleet
     usage: Callable[[], Usage]
     state: Callable[[], State]
+    interval: Callable[[], float]
+    """Seconds that the settings have between two polls."""
+    bad_files: Callable[[], tuple[BadFile, ...]]
+    certificate: Callable[[], Certificate | None]
 
     def status(self) -> Status:
         """All agents."""
@@ -45,6 +60,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             platform=self.platform(),
             requests=self._requests(),
             state=self.state(),
+            interval=self.interval(),
+            lag=self.fleet.lag,
+            bad_files=self.bad_files(),
+            certificate=self.certificate(),
         )
 
     def agent(self, handle: str) -> AgentDetail | None:

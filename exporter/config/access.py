@@ -21,6 +21,7 @@ from exporter.config.document import Document, Place, Scalar, Wrong
 from exporter.config.keys import Section, file, many, one, read_section, section
 from exporter.config.loading import ConfigError, read_yaml
 from exporter.config.model import Secret
+from exporter.config.validity import Validity, validity
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Differs where anything differs that decides who may connect."""
     client_allowed_sans: tuple[str, ...] | None = None
     """A client's certificate must have one of these names; None: any will do."""
+    validity: Validity | None = None
+    """From when until when the certificate can be used; None: it cannot be told."""
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +110,8 @@ def _tls(document: Document, given: Mapping[str, Any] | None) -> Tls | None:
         return None
     sans = given.get("client_allowed_sans")
     digest = hashlib.sha256(repr((identity, sans)).encode()).digest()
-    return Tls(context=context, identity=digest, client_allowed_sans=sans)
+    valid = validity(identity.certificate.decode("ascii", "ignore"))
+    return Tls(context=context, identity=digest, client_allowed_sans=sans, validity=valid)
 
 
 def _check_tls(document: Document, given: Mapping[str, Any]) -> None:

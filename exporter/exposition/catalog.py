@@ -353,6 +353,14 @@ _PROCESS: Final = (
         scope=Scope.PROCESS,
     ),
     Family(
+        name="unpod_exporter_web_certificate_not_after_timestamp_seconds",
+        kind=Kind.GAUGE,
+        help="Until when the certificate that the exporter shows, or the chain with it, is valid, as a Unix timestamp; "
+        "not there without TLS",
+        scope=Scope.PROCESS,
+        zeroed=False,
+    ),
+    Family(
         name="unpod_exporter_scrape_render_duration_seconds",
         kind=Kind.GAUGE,
         help="How long it took to write the answer of the scrape before this one; 0 at the first",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
@@ -44,6 +45,8 @@ class Telemetry:
         metrics.gauge("build_info").labels(version, platform.python_version()).set(1)
         self._config_ok = metrics.gauge("config_last_reload_successful")
         self._config_ok_at = metrics.gauge("config_last_reload_success_timestamp_seconds")
+        self._certificate = metrics.gauge("web_certificate_not_after_timestamp_seconds")
+        self._certificate.set(math.nan)
         self._shard = metrics.gauge("shard_info")
         self._shard.labels("0", "1").set(1)
         self._skipped = metrics.gauge("agents_skipped")
@@ -115,6 +118,10 @@ class Telemetry:
         if ok:
             self._config_ok_at.set(at)
 
+    def certificate(self, ends: Callable[[], float | None]) -> None:
+        """What tells until when, in Unix seconds, the server's certificate can be used; None: there is none."""
+        self._certificate.set_function(lambda: math.nan if (moment := ends()) is None else moment)
+
     def rendered(self, seconds: float) -> None:
         """The answer to a scrape has been written, which took so long."""
         self._rendered.set(seconds)
@@ -130,11 +137,12 @@ class Telemetry:
             yield from self._samples(metric, form)
 
     def _samples(self, metric: Metric, form: Format) -> Iterator[str]:
-        """Samples as they are, but ``_created`` only where the format has it, and then for every counter."""
+        """Samples as they are, but ``_created`` only where the format has it, and then for every counter; and none of
+        what is not there."""
         created = f"{metric.name}_created"
         last = metric.name + _COUNTED.get(metric.type, "")
         for one in metric.samples:
-            if one.name == created:
+            if one.name == created or math.isnan(one.value):
                 continue
             inside = labels(one.labels.items())
             yield sample(one.name, inside, one.value)

@@ -29,11 +29,10 @@ from exporter.tracking.overlay import Overlay
 from exporter.tracking.report import Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import State, Storage, StorageError
+from exporter.tracking.storage import State, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
-from exporter.web import pages
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +57,7 @@ class Exporter:
         log: Log,
         client: Client,
         state: State,
-        storage: Storage,
+        storage: Overlay,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -101,11 +100,10 @@ class Exporter:
             now=clock.now,
             fleet=self.fleet,
             usage=client.usage,
-            state=lambda: pages.State(
-                path=None if config.state.words == "memory" else config.state.words,
-                size=state.size(),
-                created=state.created,
-            ),
+            state=lambda: parts.state_shown(config, state, storage),
+            interval=lambda: self.config.polling.interval,
+            bad_files=lambda: self.readings.bad,
+            certificate=lambda: self.readings.certificate(),
         )
 
     async def obey(self, config: Config) -> None:

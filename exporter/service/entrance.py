@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from exporter.config.access import WebConfig, load_web
 from exporter.config.loading import ConfigError
 from exporter.tracking.log import Log
 from exporter.web.access import Policy, Tls
+from exporter.web.pages import Certificate
 
 _LOOK: Final = 1.0
 """Seconds between two looks at whether a file has changed."""
@@ -24,12 +23,12 @@ _Stamps = tuple[tuple[int, ...] | None, ...]
 class Entrance:
     """The policy in force: that of the web config at ``path``; None: everybody is let in.
 
-    ``told`` hears whether a file that had changed was good. A bad one changes nothing, for to be let in by no rule is
-    worse than by an old one. Raises ConfigError where it is bad from the start.
+    ``told`` hears what is wrong with a file that has changed; nothing: it is good. A bad one changes nothing, for to be
+    let in by no rule is worse than by an old one. Raises ConfigError where it is bad from the start.
     """
 
     def __init__(
-        self, path: Path | None, log: Log, *, elapsed: Callable[[], float], told: Callable[[bool], None]
+        self, path: Path | None, log: Log, *, elapsed: Callable[[], float], told: Callable[[str], None]
     ) -> None:
         self._path = path
         self._log = log
@@ -51,6 +50,11 @@ class Entrance:
             self._changing = found
         return self._policy
 
+    def certificate(self) -> Certificate | None:
+        """That of the web config in force; None: there is none, or it cannot be told how long it can be used."""
+        valid = self._config.tls.validity if self._config.tls is not None else None
+        return None if valid is None else Certificate(begins=valid.begins, ends=valid.ends)
+
     async def watch(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Looks at the files although nobody asks, so that a user who has been taken away is not let in once more."""
         while self._path is not None:
@@ -71,7 +75,7 @@ class Entrance:
         before, after = self._policy, policy_of(config)
         self._config, self._policy = config, after
         self._stamps = _stamps(config.files)
-        self._told(True)
+        self._told("")
         if _rules(before) != _rules(after):
             self._log.info("web config in force", tls=after.tls is not None, users=len(after.users))
 
@@ -81,7 +85,7 @@ class Entrance:
             self.read()()
         except (ConfigError, OSError) as error:
             self._log.error("web config not usable, the one before stays in force", error=str(error))
-            self._told(False)
+            self._told(str(error))
 
 
 class Refusals:
@@ -107,7 +111,7 @@ def policy_of(config: WebConfig) -> Policy:
     """What the server is told of a web config."""
     tls, limit = config.tls, config.rate_limit
     return Policy(
-        tls=Tls(**msgspec.structs.asdict(tls)) if tls is not None else None,
+        tls=None if tls is None else Tls(tls.context, tls.identity, tls.client_allowed_sans),
         users={name: hashed.reveal() for name, hashed in config.users.items()},
         headers=config.headers,
         rate_limit=(limit.interval, limit.burst) if limit is not None else None,

@@ -11,12 +11,15 @@ from exporter import __version__
 from exporter.config import ALL, AgentConfig, Config
 from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
+from exporter.tracking import storage
 from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.overlay import Overlay
 from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.rules import Rules
 from exporter.tracking.tallies import Limits
 from exporter.unpod.client import FileToken, Settings, StaticToken, Token
+from exporter.web import pages
 
 USER_AGENT: Final = f"unpod-exporter/{__version__}"
 
@@ -107,6 +110,20 @@ def plan(config: Config) -> Plan:
 def state_in_words(config: Config) -> str:
     """Where the state is."""
     return config.state.words
+
+
+def state_shown(config: Config, state: storage.State, overlay: Overlay) -> pages.State:
+    """What people are shown of the state; ``overlay`` is over it."""
+    unwritable = overlay.unwritable
+    return pages.State(
+        path=None if config.state.words == "memory" else config.state.words,
+        size=state.size(),
+        created=state.created,
+        unwritable_since=unwritable.since if unwritable is not None else None,
+        unwritable=unwritable.error if unwritable is not None else "",
+        uncommitted=overlay.uncommitted(),
+        set_aside=state.set_aside(),
+    )
 
 
 def backfill_in_words(config: Config) -> str:

@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Reloader:
     """Reads the settings anew, one reload after the other. A bad one changes nothing.
 
-    ``read`` is told whether the settings were good.
+    ``read`` is told what is wrong with the settings; nothing: they are good.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Reloader:
         log: Log,
         notifier: Notifier,
         *,
-        read: Callable[[bool], None],
+        read: Callable[[str], None],
     ) -> None:
         self._exporter = exporter
         self._entrance = entrance
@@ -124,7 +124,7 @@ class Reloader:
 
     def _good(self, changed: tuple[str, ...], restart: tuple[str, ...], why: str) -> Answer:
         self._problem = ""
-        self._read(True)
+        self._read("")
         self._log.info("reloaded", why=why, changed=", ".join(changed) or "nothing")
         lines = [f"reloaded; changed: {', '.join(changed) or 'nothing'}"]
         if restart:
@@ -136,13 +136,13 @@ class Reloader:
         say = self._log.debug if problem == self._problem else self._log.error
         say("not reloaded, the settings before stay in force", why=why, error=problem)
         self._problem = problem
-        self._read(False)
+        self._read(problem)
         return Answer(False, problem)
 
     def _broken(self, where: str, why: str) -> Answer:
         self._problem = f"a defect of the exporter ended the reload, and some of the settings may hold already: {where}"
         self._log.error("reload ended by a defect", why=why, error=where)
-        self._read(False)
+        self._read(self._problem)
         return Answer(False, self._problem)
 
 

@@ -69,6 +69,7 @@ def _nothing(*_: object) -> NoReturn:
 async def guarded(web: Web, log: Log, readings: Readings, clock: Clock) -> AsyncIterator[tuple[Entrance, Access]]:
     """The web config in force, and whom it lets in. Raises ConfigError where it is bad."""
     entrance = Entrance(web.config_file, log, elapsed=clock.elapsed, told=readings.of("web config"))
+    readings.certificate = entrance.certificate
     with Passwords() as passwords:
         yield entrance, Access(entrance.policy, passwords, Refusals(log, clock.elapsed), elapsed=clock.elapsed)
 

@@ -14,12 +14,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Final
 
+import msgspec
+
 from exporter.tracking.log import Log
 from exporter.tracking.records import Record
 from exporter.tracking.storage import Commit, Loaded, StateSetAside, StateTaken, StateUnwritable, Storage, StorageError
 
 _MOST: Final = 20_000
 """How many tasks are kept."""
+
+
+class Unwritable(msgspec.Struct, frozen=True):
+    """The state cannot be written."""
+
+    since: float
+    """Unix seconds."""
+    error: str
+    """Why, as it was said last."""
 
 
 class Overlay:
@@ -42,8 +53,8 @@ class Overlay:
         self._most = most
         self._writing = asyncio.Lock()
         self._kept: dict[str, Commit] = {}
-        self._since: float | None = None
-        """Since when the state cannot be written, in Unix seconds; None: it can."""
+        self.unwritable: Unwritable | None = None
+        """None: the state can be written."""
 
     def uncommitted(self) -> int:
         """Of how many tasks the latest is known in memory only."""
@@ -119,14 +130,15 @@ class Overlay:
 
     def _keep(self, agent: str, commit: Commit, error: StateUnwritable) -> None:
         self._failed()
-        if self._since is None:
-            self._since = self._clock()
+        since = self.unwritable.since if self.unwritable is not None else self._clock()
+        if self.unwritable is None:
             self._log.error(
                 "state cannot be written",
                 error=str(error),
                 numbers="they are true, and kept in memory until it can be",
                 todo="make room on the disk, or make it or the database writable",
             )
+        self.unwritable = Unwritable(since, str(error))
         others = self.uncommitted() - len(self._records(agent))
         if others + len(commit.records) > self._most:
             raise StateUnwritable(
@@ -149,9 +161,9 @@ class Overlay:
                 continue
             else:
                 del self._kept[agent]
-        if self._since is not None and not self._kept:
-            self._log.info("state can be written again", seconds=round(self._clock() - self._since))
-            self._since = None
+        if self.unwritable is not None and not self._kept:
+            self._log.info("state can be written again", seconds=round(self._clock() - self.unwritable.since))
+            self.unwritable = None
 
 
 def _both(before: Commit, after: Commit) -> Commit:

@@ -21,7 +21,7 @@ LARGEST_BODY: Final = 64 * 2**10
 _CHALLENGE: Final = 'Basic realm="unpod-exporter", charset="UTF-8"'
 
 
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
+class Tls(msgspec.Struct, frozen=True):
     """How connections are encrypted."""
 
     context: ssl.SSLContext

@@ -109,7 +109,8 @@ LATE: Final = Problem(
 )
 STALE: Final = Problem(
     "Numbers are too old to be shown",
-    "The last successful poll is older than `polling.max_staleness`: gauges have left the metrics, counters stay.",
+    "The last successful poll is older than `polling.max_staleness`, and than two and a half intervals: gauges have"
+    " left the metrics, counters stay.",
     LATE.remedy,
 )
 NO_NAMES: Final = Problem(
@@ -122,6 +123,55 @@ NO_LIST: Final = Problem(
     "Agents cannot be discovered",
     "Agents that are known already are polled on; new ones are not found.",
     NO_NAMES.remedy,
+)
+
+
+UNWRITABLE: Final = Problem(
+    "The state cannot be written",
+    "Polls go on and numbers are true, but what is new is known in memory only: if the exporter is killed now, counters"
+    " go back to what was written last.",
+    "Look at the disk, or the database: full, read-only, gone, or not writable for this user? Do not kill the exporter"
+    " before: it writes all of it as soon as it can.",
+)
+SET_ASIDE: Final = Problem(
+    "A damaged state was set aside",
+    "The exporter goes on with a new one, into which it has taken what could still be told. Counters of some agents may"
+    " have begun anew.",
+    "Find out what damaged it: look at the disk, and at `damaged state set aside` in the log. Then take the file away,"
+    " or put a backup in its place while the exporter is stopped.",
+)
+STRETCHED: Final = Problem(
+    "Agents are polled less often than they should be",
+    "The requests that are allowed in a minute do not suffice for all agents, so that all intervals are stretched"
+    " evenly. Numbers are right, but older.",
+    "Raise `api.requests_per_minute` as far as the platform allows, lengthen `polling.interval`, or share the agents"
+    " among several exporters with `--shard.count`.",
+)
+BAD_FILES: Final[Mapping[str, Problem]] = MappingProxyType(
+    {
+        "settings": Problem(
+            "The settings could not be reloaded",
+            "Those before stay in force, so that no number is wrong. A restart would fail.",
+            "Mend what is named here, then reload again; `unpod-exporter check` tells all that is wrong.",
+        ),
+        "web config": Problem(
+            "The web config could not be reloaded",
+            "Its rules before stay in force: nobody else is let in, and nobody is kept out. A restart would fail.",
+            "Mend what is named here. The file is read again by itself; `unpod-exporter check --web.config.file` tells"
+            " all that is wrong.",
+        ),
+    }
+)
+"""By the word of ``BadFile.file``."""
+EXPIRES: Final = Problem(
+    "The exporter's certificate expires soon",
+    "After that, Prometheus can no longer scrape the exporter, and browsers warn of it.",
+    "Renew the certificate in the files that the web config names. They are read again by themselves.",
+)
+EXPIRED: Final = Problem(
+    "The exporter's certificate has expired",
+    "Whoever checks it can no longer connect: Prometheus cannot, and has no new numbers.",
+    EXPIRES.remedy,
 )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.web import advice, templating
+from exporter.web import advice, cards, templating
 from exporter.web.pages import AgentDetail, AgentStatus, PollStatus
 from exporter.web.standing import STANDINGS, standing
-from exporter.web.status import card
 from exporter.web.words import STEPS
 
 _SENTENCES: Final = {
@@ -34,7 +33,7 @@ def render(detail: AgentDetail, links: Mapping[str, str]) -> str:
         level=STANDINGS[word].level,
         words=_SENTENCES[word],
         agent=agent,
-        card=card(agent, detail.now),
+        card=cards.of_one(agent, detail.now),
         polls=[(poll, _result(poll)) for poll in detail.polls],
         numbers=[(group, max((figure.value for figure in group.figures), default=0.0)) for group in detail.numbers],
         next_step=_next_step(agent),

@@ -91,8 +91,33 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes."""
     created: float
     """When it was begun, in Unix seconds."""
-    trouble: str = ""
-    """What is wrong with it, for people."""
+    unwritable_since: float | None = None
+    """Since when it cannot be written; None: it can."""
+    unwritable: str = ""
+    """Why, with nothing private."""
+    uncommitted: int = 0
+    """Tasks of which the latest is known in memory only."""
+    set_aside: int = 0
+    """Damaged states that lie beside it."""
+
+
+class BadFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that are bad as they were last read, so that those before them stay in force."""
+
+    file: str
+    """Which: ``settings`` or ``web config``."""
+    problem: str
+    """What is wrong with it, in lines, without secrets."""
+    since: float
+    """When it was first found to be bad, in Unix seconds."""
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """That of the server. Times are Unix seconds."""
+
+    begins: float
+    ends: float
+    """After that nobody can connect who checks it."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +135,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Its address."""
     requests: Requests | None = None
     state: State | None = None
+    interval: float = 60.0
+    """Seconds that the settings have between two polls of an agent, unless it has an interval of its own."""
+    lag: float = 0.0
+    """By how many seconds that is stretched, since the requests that are allowed do not suffice."""
+    bad_files: tuple[BadFile, ...] = ()
+    certificate: Certificate | None = None
+    """None: the server speaks in the clear."""
 
 
 class PollStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -14,6 +14,9 @@ from exporter.web.words import count, span
 
 _LATE: Final = 3
 """Numbers are late once they are older than so many intervals, and than a minute."""
+
+
+_UNTROUBLED: Final = ("good", "busy")
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -61,8 +64,19 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The notice of the status is not in it."""
 
 
-def headline(status: Status, standings: Mapping[str, str]) -> Headline:
-    """The sentence on top. ``standings`` are those of the agents, by handle."""
+def headline(status: Status, standings: Mapping[str, str], troubles: Sequence[tuple[str, str]] = ()) -> Headline:
+    """The sentence on top. ``standings`` are those of the agents, by handle; ``troubles`` those of the exporter itself,
+    each with its level and a few words that can follow "but", the worst first."""
+    top = _of_agents(status, standings)
+    if not troubles or top.level == "bad":
+        return top
+    level, words = troubles[0]
+    # Where both are amiss, the agents come first: the others have their cards.
+    told = f"{top.words}, but {words}" if level == "bad" or top.level in _UNTROUBLED else top.words
+    return msgspec.structs.replace(top, level=level if level == "bad" else "warn", words=told)
+
+
+def _of_agents(status: Status, standings: Mapping[str, str]) -> Headline:
     if not status.agents:
         return _without_agents(status)
     level, words = _worst(status, Counter(standings.values()))

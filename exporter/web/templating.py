@@ -73,7 +73,8 @@ def _environment() -> Environment:
     }
     readers = (words.ago, words.until, words.span, words.took, words.stamp, words.clock, words.number, words.percent)
     environment.filters |= {
-        reader.__name__: reader for reader in (*readers, words.size, words.count, words.news, words.measured)
+        reader.__name__: reader
+        for reader in (*readers, words.size, words.every, words.count, words.news, words.measured)
     }
     environment.filters |= {"prose": _prose, "segment": segment}
     return environment

@@ -45,6 +45,11 @@ def took(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 60 else span(seconds)
 
 
+def every(seconds: float) -> str:
+    """An interval: to the second where it is not long."""
+    return f"{seconds:.0f} s" if seconds < 600 else span(seconds)
+
+
 def ago(moment: float | None, now: float) -> str:
     """How long before ``now`` a moment was."""
     return UNKNOWN if moment is None else f"{span(now - moment)} ago"

@@ -59,7 +59,7 @@ def _now() -> tuple[Panel, ...]:
         figure(
             "Age of the numbers",
             "How long ago the last successful poll ended. Yellow: about three polls were missed; orange: gauges "
-            "disappear (polling.max_staleness, 15 minutes by default).",
+            "disappear (polling.max_staleness, 15 minutes by default, or 2.5 intervals).",
             "s",
             f"max({age(now('unpod_agent_last_success_timestamp_seconds'))})",
             STALE,

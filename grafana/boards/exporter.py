@@ -104,7 +104,8 @@ def _freshness() -> tuple[Panel, ...]:
         lines(
             "Age of the numbers, ten oldest",
             "How long ago the last successful poll of an agent ended. It rises to the interval and falls again; what "
-            "only rises is not polled, or fails. Dashed: gauges disappear (polling.max_staleness, by default 15 min).",
+            "only rises is not polled, or fails. Dashed: gauges disappear (polling.max_staleness, by "
+            "default 15 min, or 2.5 intervals).",
             "s",
             (Query(worst(age(success)), "{{agent}}"),),
             steps=((None, "transparent"), (900.0, BAD)),

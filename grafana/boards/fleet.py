@@ -67,7 +67,7 @@ def _now() -> tuple[Panel, ...]:
         figure(
             "Oldest numbers",
             "How long ago the agent that is farthest behind was polled with success. Yellow: about three polls were "
-            "missed; orange: gauges disappear (polling.max_staleness, 15 minutes by default).",
+            "missed; orange: gauges disappear (polling.max_staleness, 15 minutes by default, or 2.5 intervals).",
             "s",
             f"max({age(now('unpod_agent_last_success_timestamp_seconds'))})",
             STALE,

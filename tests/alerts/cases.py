@@ -147,6 +147,36 @@ EXPORTER = (
         "20m",
     ),
     Case(
+        "a certificate that expires in ten days",
+        {**exporter(60), **_exporter("web_certificate_not_after_timestamp_seconds", "864000x60")},
+        "30m",
+        [
+            Fires(
+                "UnpodCertificateExpires",
+                A,
+                "The certificate of a expires in 9d 23h 30m 0s. After that Prometheus cannot scrape it where it checks "
+                "certificates.",
+            )
+        ],
+    ),
+    Case(
+        "a certificate that has expired",
+        {**exporter(60), **_exporter("web_certificate_not_after_timestamp_seconds", "60x60")},
+        "30m",
+        [
+            Fires(
+                "UnpodCertificateExpires",
+                A,
+                "The certificate of a has expired: Prometheus cannot scrape it where it checks certificates.",
+            )
+        ],
+    ),
+    Case(
+        "a certificate that is valid for three weeks",
+        {**exporter(60), **_exporter("web_certificate_not_after_timestamp_seconds", "1814400x60")},
+        "30m",
+    ),
+    Case(
         "commits fail",
         {**exporter(60), **_exporter("state_commit_failures_total", "0x10 0+1x50")},
         "40m",

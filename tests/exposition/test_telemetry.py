@@ -64,6 +64,15 @@ def test_what_the_list_held_and_how_far_intervals_are_stretched_is_shown(telemet
     assert (values(telemetry)["agents_skipped"], values(telemetry)["schedule_lag_seconds"]) == (2, 37.5)
 
 
+def test_a_certificate_is_shown_where_there_is_one(telemetry: Telemetry) -> None:
+    name = "web_certificate_not_after_timestamp_seconds"
+    assert name not in values(telemetry)
+    moments = iter([None, 1_800_000_000.0])
+    telemetry.certificate(lambda: next(moments))
+    assert name not in values(telemetry)
+    assert values(telemetry)[name] == 1_800_000_000
+
+
 def test_waits_commits_sizes_and_scrapes_are_shown(telemetry: Telemetry) -> None:
     telemetry.waited(1.5)
     telemetry.waited(2.0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.tracking.overlay import Overlay
+from exporter.tracking.overlay import Overlay, Unwritable
 from exporter.tracking.records import Record
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Book, Commit, StateUnwritable, StorageError
@@ -107,6 +107,7 @@ async def test_it_is_told_once_that_the_state_cannot_be_written_and_once_that_it
         assert overlay.uncommitted() == 6
         (told,) = log.told("state cannot be written")
         assert told["error"] == "the disk is full"
+        assert overlay.unwritable == Unwritable(START, "the disk is full")
         assert not log.told("state can be written again")
         flaky.full = False
         await overlay.commit("one", a_commit(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -190,6 +191,11 @@ async def test_users_and_certificates_change_without_a_restart_and_a_bad_file_ch
             await until(told)
         shown = (await curl(f"{url}/metrics", *ca, "--user", "bob:another")).body
         assert "unpod_exporter_config_last_reload_successful 0.0" in shown
+        ends = float(shown.partition("\nunpod_exporter_web_certificate_not_after_timestamp_seconds ")[2].split("\n")[0])
+        told = json.loads((await curl(f"{url}/api/agents", *ca, "--user", "bob:another")).body)
+        assert told["certificate"]["begins"] < told["now"] < told["certificate"]["ends"] == ends
+        (bad_file,) = told["bad_files"]
+        assert (bad_file["file"], "web.yml: is not there, or empty" in bad_file["problem"]) == ("web config", True)
 
         renewed = Authority(tmp_path, "renewed")
         renewed.issue("localhost", file="server")

@@ -260,12 +260,12 @@ async def test_behind_a_proxy_everything_is_below_its_path(tmp_path: Path) -> No
 async def test_a_defect_ends_a_reload_in_words_and_neither_the_watch_nor_the_next_reload(tmp_path: Path) -> None:
     async with platform(SALES) as made:
         config = load(written(tmp_path, made.settings(agents=[SALES.handle])), {})
-        log, hangup, good = Notes(), asyncio.Event(), asyncio.Queue[bool]()
+        log, hangup, said = Notes(), asyncio.Event(), asyncio.Queue[str]()
         async with asyncio.timeout(PATIENCE), assembled(config, log) as exporter:
-            entrance = Entrance(None, log, elapsed=lambda: 0.0, told=lambda fine: None)
+            entrance = Entrance(None, log, elapsed=lambda: 0.0, told=lambda problem: None)
             again = msgspec.structs.replace(config, polling=msgspec.structs.replace(config.polling, interval=30.0))
             reloader = Reloader(
-                exporter, entrance, Source(read=lambda: again), log, Notifier({}, 1), read=good.put_nowait
+                exporter, entrance, Source(read=lambda: again), log, Notifier({}, 1), read=said.put_nowait
             )
             watching = asyncio.create_task(reloader.watch(hangup, asyncio.sleep))
             replan = exporter.fleet.replan
@@ -275,17 +275,16 @@ async def test_a_defect_ends_a_reload_in_words_and_neither_the_watch_nor_the_nex
 
             exporter.fleet.replan = broken  # type: ignore[method-assign]
             hangup.set()
-            assert await good.get() is False
+            assert (await said.get()).startswith("a defect of the exporter ended the reload")
             answer = await reloader.reload("asked for over HTTP")
-            assert (answer.ok, await good.get()) == (False, False)
-            assert answer.text.startswith("a defect of the exporter ended the reload")
+            assert (answer.ok, answer.text) == (False, await said.get())
             assert "KeyError < test_reload.py:" in answer.text
             told = log.told("reload ended by a defect")
             assert [line["why"] for line in told] == ["SIGHUP", "asked for over HTTP"]
             assert TOKEN not in str(told) + answer.text
             exporter.fleet.replan = replan  # type: ignore[method-assign]
             hangup.set()
-            assert await good.get() is True
+            assert await said.get() == ""
             (line,) = log.told("reloaded")
             assert line["changed"] == "polling.interval", "what the broken one has not brought about"
             watching.cancel()

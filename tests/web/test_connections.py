@@ -254,7 +254,7 @@ async def test_an_answer_under_way_makes_no_room() -> None:
 def tls(files: Files, identity: bytes) -> Tls:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.cert, files.key)
-    return Tls(context=context, identity=identity)
+    return Tls(context, identity)
 
 
 def trusting(*authorities: Authority) -> ssl.SSLContext:

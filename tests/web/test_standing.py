@@ -82,6 +82,23 @@ def test_it_tells_how_old_the_numbers_are(shown: Status, lead: str) -> None:
     assert headline(shown, {agent.handle: standing(agent, NOW) for agent in shown.agents}).lead == lead
 
 
+@pytest.mark.parametrize(
+    ("shown", "troubles", "level", "words"),
+    [
+        (status(fine()), [("warn", "x is amiss")], "warn", "The agent is fine, but x is amiss"),
+        (status(fine()), [("bad", "x is bad"), ("warn", "y")], "bad", "The agent is fine, but x is bad"),
+        (status(waiting()), [("warn", "x")], "warn", "The agent is waiting for the first poll, but x"),
+        (status(fine(unreadable=1)), [("warn", "x")], "warn", "The agent is polled, but 1 task cannot be delivered"),
+        (status(failing()), [("bad", "x")], "bad", "The agent is failing"),
+    ],
+)
+def test_a_trouble_of_the_exporter_itself_is_never_passed_over(
+    shown: Status, troubles: list[tuple[str, str]], level: str, words: str
+) -> None:
+    top = headline(shown, {agent.handle: standing(agent, NOW) for agent in shown.agents}, troubles)
+    assert (top.level, top.words) == (level, words)
+
+
 def test_the_sentence_does_not_change_as_time_passes() -> None:
     """It is read aloud whenever it changes."""
     shown = status(failing("a"), fine("b"), requests=PAUSED)

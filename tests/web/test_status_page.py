@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.unpod.errors import REASONS
 from exporter.web.advice import PROBLEMS
-from exporter.web.pages import Requests, State, Status
+from exporter.web.pages import BadFile, Certificate, Requests, State, Status
 from exporter.web.status import Look, render
 from exporter.web.words import UNKNOWN
 from tests.web.html import Page
@@ -122,8 +123,70 @@ def test_a_pause_that_the_platform_asks_for_is_told_and_no_poll_is_promised_befo
 def test_it_shows_where_the_state_is_and_since_when() -> None:
     assert "4.2 MiB in unpod-exporter.db begun 3 d ago" in page_of(status(fine())).words
     assert "in memory lost when the exporter ends" in page_of(status(state=State(path=None, created=NOW))).words
-    bad = State(path="x.db", created=NOW, trouble="the disk is full")
-    assert "the disk is full" in page_of(status(state=bad)).words
+
+
+UNWRITABLE = State(
+    path="x.db", created=NOW, unwritable_since=NOW - 300, unwritable="the disk is full", uncommitted=7, set_aside=1
+)
+SETTINGS = BadFile(file="settings", problem="config.yaml is bad:\n  polling.interval: no", since=NOW - 60)
+WEB = BadFile(file="web config", problem="web.yml: tls_server_config.cert_file: no", since=NOW - 60)
+DAY = 86_400.0
+
+
+def test_a_state_that_cannot_be_written_is_told_with_what_would_be_lost() -> None:
+    page = page_of(status(fine(), state=UNWRITABLE))
+    assert page.title == "The agent is fine, but the state cannot be written · Unpod exporter"
+    assert "Failing for 5 min" in page.words
+    assert "the disk is full 7 tasks known in memory only" in page.words
+    assert "cannot be written for 5 min; 7 tasks in memory only" in page.words
+    assert "A damaged state was set aside" in page.words
+    assert "1 damaged state beside x.db" in page.words
+
+
+def test_a_state_that_fails_the_agents_is_told_once() -> None:
+    page = page_of(status(failing(problem="state"), state=UNWRITABLE))
+    assert "The state cannot be read or written" in page.words
+    assert "Do not kill the exporter" not in page.words
+
+
+def test_a_failed_reload_is_told_with_its_file_what_is_wrong_and_since_when() -> None:
+    page = page_of(status(fine(), bad_files=(SETTINGS, WEB)))
+    assert "The agent is fine, but the settings could not be reloaded" in page.words
+    assert "The settings could not be reloaded" in page.words
+    assert "Failing for 60 s" in page.words or "Failing for 1 min" in page.words
+    assert "config.yaml is bad: polling.interval: no" in page.words
+    assert "The web config could not be reloaded" in page.words
+    assert WEB.problem in page.words
+
+
+def test_settings_that_fail_for_the_web_config_alone_are_told_once() -> None:
+    same = msgspec.structs.replace(SETTINGS, problem=WEB.problem)
+    words = page_of(status(fine(), bad_files=(same, WEB))).words
+    assert words.count(WEB.problem) == 1
+    assert "The web config could not be reloaded" in words
+
+
+@pytest.mark.parametrize(
+    ("lived", "left", "headline"),
+    [
+        (76 * DAY, 14.1 * DAY, "The agent is fine"),
+        (76 * DAY, 13.9 * DAY, "The agent is fine, but the exporter's certificate expires soon"),
+        (0.5 * DAY, 0.5 * DAY, "The agent is fine"),
+        (0.8 * DAY, 0.2 * DAY, "The agent is fine, but the exporter's certificate expires soon"),
+        (90 * DAY, -1.0, "The agent is fine, but the exporter's certificate has expired"),
+    ],
+)
+def test_a_certificate_is_told_of_before_it_expires(lived: float, left: float, headline: str) -> None:
+    shown = Certificate(begins=NOW - lived, ends=NOW + left)
+    assert page_of(status(fine(), certificate=shown)).title == f"{headline} · Unpod exporter"
+
+
+def test_stretched_intervals_are_told_and_those_that_matter_stand_on_top() -> None:
+    some, many = (page_of(status(fine(), lag=lag)).words for lag in (40.0, 70.0))
+    assert "100 s between two polls of an agent stretched from 60 s" in some
+    assert "less often" not in some
+    assert "The agent is fine, but polls are stretched" in many
+    assert "polled every 130 s instead of every 60 s" in many
 
 
 def test_it_says_which_version_polls_what_since_when() -> None:
@@ -200,7 +263,9 @@ def test_whatever_comes_from_elsewhere_stays_text() -> None:
         reading(ODD + "2"),
         *(fine(f"{ODD}{number}") for number in range(3, 30)),
     )
-    shown = status(*agents, version=ODD, notice=ODD, platform=ODD, state=State(path=ODD, created=NOW, trouble=ODD))
+    state = msgspec.structs.replace(UNWRITABLE, path=ODD, unwritable=ODD)
+    files = (BadFile(file="settings", problem=ODD + "3", since=NOW),)
+    shown = status(*agents, version=ODD, notice=ODD, platform=ODD, state=state, bad_files=files)
     plain = page_of(status(failing(), reading(), *(fine(f"a{number}") for number in range(27)), notice="x"))
     page = page_of(shown, find=ODD[:3])
     assert len(page.attributes("script")) == len(plain.attributes("script")) == 1
