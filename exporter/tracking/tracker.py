@@ -208,7 +208,8 @@ class Tracker:
                 self._suspected = error.places
             if isinstance(error, CountFell):
                 self._doubted += 1
-            outcome = Outcome(seconds=0.0, error=error)
+            # It says all in its words; its traceback would hold on to what was read until the next poll.
+            outcome = Outcome(seconds=0.0, error=error.with_traceback(None))
             self._certain = True
         except Exception as error:
             outcome = Outcome(seconds=0.0, error=error)

@@ -85,7 +85,11 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             failure = _failure(where, error)
         # Outside of the handler: what the library raised holds the request's headers and must not travel along.
-        raise failure
+        try:
+            raise failure
+        finally:
+            # It would hold on to itself by this frame, and so to all that was received.
+            del failure
 
     async def _get(self, url: URL, where: str, token: str, received: Received) -> Answer:
         if self._session is None:
@@ -104,19 +108,18 @@ class Transport:
 
     async def _body(self, response: aiohttp.ClientResponse, where: str, received: Received) -> bytearray:
         limit = self._settings.max_response_bytes
-        too_large = TooLarge(
-            f"{where} answered with more than {limit} bytes: a smaller page size, or a higher limit, may help",
-            status=response.status,
-        )
         if (response.content_length or 0) > limit:
-            raise too_large
+            raise _too_large(where, response.status, limit)
         # One piece of memory that grows, and is taken again for the next body: joined pieces would be got from the
         # operating system, and given back, for every page.
         body = bytearray()
         async for chunk in response.content.iter_any():
             received.bytes += len(chunk)
             if received.bytes > limit:
-                raise too_large
+                # Whoever keeps what is raised keeps this frame.
+                body.clear()
+                del chunk
+                raise _too_large(where, response.status, limit)
             body += chunk
         return body
 
@@ -135,7 +138,10 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
         return await send(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         lost = _Lost(error)
-    raise lost
+    try:
+        raise lost
+    finally:
+        del lost
 
 
 def _root(settings: Settings) -> tuple[URL, str]:
@@ -181,6 +187,13 @@ def _trust(settings: Settings) -> ssl.SSLContext | bool:
     except OSError as error:
         problem = error.strerror or type(error).__name__
     raise ConnectionFailed(f"the CA file {settings.ca_file} cannot be used: {problem}")
+
+
+def _too_large(where: str, status: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"{where} answered with more than {limit} bytes: a smaller page size, or a higher limit, may help",
+        status=status,
+    )
 
 
 def _failure(where: str, error: Exception) -> UnpodError:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +183,47 @@ async def test_an_answer_of_exactly_the_limit_is_read(connect: Connect, platform
 async def test_an_answer_that_grows_too_large_is_abandoned(connect: Connect, raw_server: Raw) -> None:
     error = await against_limit(connect, raw_server, HEAD + CHUNKED + chunked(BODY), limit=300)
     assert type(error) is TooLarge
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HEAD + CHUNKED + chunked(BODY),
+        HEAD + LENGTH % len(BODY) + BODY[:400],
+        HEAD + CHUNKED + chunked(BODY)[:400],
+    ],
+    ids=["too large", "truncated", "chunk cut"],
+)
+async def test_what_is_raised_holds_on_to_nothing_that_was_received(
+    connect: Connect, raw_server: Raw, answer: bytes
+) -> None:
+    """Nor to itself: the garbage collector is at rest for long once an exporter has settled."""
+    async with connect(base_url=await raw_server(answer), max_response_bytes=1000) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            held, raised = await held_by_failure(client)
+            assert held == []
+            assert raised() is None
+        finally:
+            gc.enable()
+
+
+async def held_by_failure(client: Client) -> tuple[list[int], weakref.ref[UnpodError]]:
+    """Of which sizes the pieces of an answer are that an error holds on to, and the error, if it is still there."""
+    try:
+        await client.tasks("a", page=1, page_size=20)
+    except UnpodError as error:
+        # Without this very frame, which holds the error as well.
+        frames = list(traceback.walk_tb(error.__traceback__))[1:]
+        found = [
+            len(value)
+            for frame, _ in frames
+            for value in frame.f_locals.values()
+            if isinstance(value, bytes | bytearray) and value
+        ]
+        return found, weakref.ref(error)
+    raise AssertionError("it has succeeded")
 
 
 async def test_a_decompression_bomb_is_measured_by_what_it_becomes(
