@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from exporter import service
-from exporter.config import load
+from exporter.config import StateFlags, load
 from exporter.progress import opened
 from exporter.web.listen import Address
 
@@ -26,7 +26,8 @@ def main(config: str, state: str, clock: str) -> None:
         return time.monotonic() + now() - began
 
     log, display = opened("info", "logfmt", time.monotonic)
-    settings = load(Path(config), os.environ, state_path=state)
+    flags = StateFlags(url=state) if state.startswith("postgresql:") else StateFlags(path=state)
+    settings = load(Path(config), os.environ, state=flags)
     web = service.Web(listen=(Address("127.0.0.1", 0),))
     asyncio.run(service.run(settings, web, log, display, clock=service.Clock(now=now, elapsed=elapsed)))
 

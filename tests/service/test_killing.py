@@ -62,11 +62,24 @@ GAUGES = (
 )
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_kills_at_random_moments_cost_nothing_and_count_nothing_twice(tmp_path: Path, seed: int) -> None:
+@pytest.fixture
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a state of the test's own is to be: a file, or a database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "state.db")
+    url: str = request.getfixturevalue("database")
+    return url
+
+
+@pytest.mark.parametrize(
+    ("state", "seed"), [("sqlite", 0), ("sqlite", 1), ("sqlite", 2), ("postgresql", 0)], indirect=["state"]
+)
+async def test_kills_at_random_moments_cost_nothing_and_count_nothing_twice(
+    tmp_path: Path, state: str, seed: int
+) -> None:
     random = Random(seed)
     async with platform(*BUSY, seed=seed, history=1.0) as made, AsyncExitStack() as stack:
-        reader = Reader(made, tmp_path, random, stack)
+        reader = Reader(made, tmp_path, state, random, stack)
         for _ in range(4):
             for _ in range(random.randint(1, 3)):
                 await reader.dies()
@@ -83,10 +96,10 @@ async def test_kills_at_random_moments_cost_nothing_and_count_nothing_twice(tmp_
 class Reader:
     """An exporter that is killed and started again on the same state; what it shows may never go back."""
 
-    def __init__(self, made: Platform, folder: Path, random: Random, stack: AsyncExitStack) -> None:
+    def __init__(self, made: Platform, folder: Path, state: str, random: Random, stack: AsyncExitStack) -> None:
         self.moments: list[float] = []
         self.kills = 0
-        self._made, self._folder, self._random, self._stack = made, folder, random, stack
+        self._made, self._folder, self._state, self._random, self._stack = made, folder, state, random, stack
         self._seen: dict[str, float] = {}
         self._process: Process | None = None
         self._config = str(written(folder, made.settings(polling={"interval": "100ms"})))
@@ -133,7 +146,7 @@ class Reader:
 
     async def _alive(self) -> Process:
         if self._process is None or not self._process.alive:
-            words = (self._config, str(self._folder / "state.db"), str(self._clock))
+            words = (self._config, self._state, str(self._clock))
             self._process = await self._stack.enter_async_context(started(self._folder, *words, module=CLOCKED))
             # What is known is shown before anything is polled.
             self._never_goes_back((await self._process.get()).text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final, TypeAlias, TypeVar
 
@@ -34,6 +35,8 @@ _MOVING: Final = 86_400.0
 """Seconds for a whole state to be read or written; it ends earlier when the connection does."""
 _STEP: Final = 2**30
 """Revisions rise by chance, by so much at most: a number of ours is never that of somebody else's commit."""
+_SESSIONS: Final = 16
+"""How many sessions are remembered: the server may not have noticed yet that they were given up."""
 _SIZED: Final = 60.0
 """Seconds between two looks at how large the state is."""
 
@@ -60,8 +63,8 @@ class PostgresStorage:
         self._elapsed = elapsed
         self._link = Link(target, greet=self._greet, limits=limits, elapsed=elapsed)
         self._about: schema.About | None = None
-        self._sessions: set[schema.Session] = set()
-        """All that this one has had."""
+        self._sessions: deque[schema.Session] = deque(maxlen=_SESSIONS)
+        """The last that this one has had."""
         self._agents: dict[str, int] = {}
         self._revisions: dict[str, tuple[int, ...]] = {}
         """Of each agent that of the last commit known to have been made, and those that have been tried since then."""
@@ -165,7 +168,7 @@ class PostgresStorage:
             self._revisions = {agent: (handle.revision,) for agent, handle in found.items()}
         self._about = about
         self._agents = {agent: handle.id for agent, handle in found.items()}
-        self._sessions.add(schema.session(connection))
+        self._sessions.append(schema.session(connection))
 
     def _compare(self, found: dict[str, tables.Handle], *, same: bool) -> None:
         """Notes of which agents the database holds less than was committed, as when it is not the ``same`` state."""
