@@ -20,7 +20,7 @@ from exporter.tracking.files import locked
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StateInUse, StateTaken, StateUnwritable
 from tests.faults.disks import full_disk, not_allowed
-from tests.tracking.states import BOOK, Place, a_commit, clock_at, is_whole
+from tests.tracking.states import BOOK, Place, a_commit, clock_at, created_between, is_whole
 from tests.tracking.stories import START
 
 JOURNALS = ("-wal", "-shm")
@@ -297,6 +297,13 @@ async def test_a_state_that_cannot_be_written_when_it_is_opened_is_read_and_writ
         assert await other.agents() == ("one", "two")
     await storage.close()
     await holds(place, 2, "one", "two")
+
+
+async def test_tasks_are_found_by_their_age_in_a_state_that_cannot_be_written_too(path: Path) -> None:
+    await stopped(path)
+    with not_allowed(path):
+        async with opened(path) as storage:
+            assert (await created_between(storage, "one", START + 1, START + 3)).keys() == {1, 2}
 
 
 async def test_a_state_that_cannot_be_made_is_refused_in_words(path: Path) -> None:

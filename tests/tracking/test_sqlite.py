@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StateInUse, StorageError
-from tests.tracking.states import a_commit, clock_at
+from tests.tracking.states import a_commit, clock_at, created_between
 from tests.tracking.stories import START
 
 
@@ -169,6 +169,19 @@ async def test_the_size_is_that_of_the_file_and_its_journal(path: Path) -> None:
         assert storage.size() > empty > 0
     async with opened() as storage:
         assert storage.size() == 0
+
+
+async def test_only_who_limits_the_history_pays_for_finding_tasks_by_their_age(path: Path) -> None:
+    def is_indexed() -> bool:
+        with closing(sqlite3.connect(path)) as database:
+            return bool(database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tasks_by_age'").fetchall())
+
+    async with opened(path) as storage:
+        await storage.commit("agent", a_commit(1))
+        assert not is_indexed()
+        await created_between(storage, "agent", START, START + 1)
+        assert is_indexed()
+        await storage.commit("agent", a_commit(2))
 
 
 async def test_a_file_that_was_never_a_state_stays_where_it_is(path: Path) -> None:
