@@ -62,6 +62,15 @@ def mark(path: Path) -> Mark:
     return found.st_dev, found.st_ino
 
 
+def size(path: Path) -> int:
+    """Bytes of a state and its journal, as far as they are there."""
+    found = 0
+    for file in (path, beside(path, "-wal")):
+        with suppress(OSError):
+            found += file.stat().st_size
+    return found
+
+
 def marks(path: Path) -> tuple[Mark, ...]:
     """Which files are a state's and its journals'. Raises ``OSError``."""
     return tuple(mark(beside(path, suffix)) for suffix in ("", *JOURNALS))

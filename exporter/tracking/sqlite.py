@@ -150,10 +150,7 @@ class SqliteStorage:
 
     def size(self) -> int:
         """Bytes of the state on disk, its journal included; 0 in memory."""
-        if self._path is None:
-            return 0
-        files = (self._path, self._path.with_name(self._path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return files.size(self._path) if self._path is not None else 0
 
     def set_aside(self) -> int:
         """How many damaged states that were set aside lie beside this one."""
@@ -187,8 +184,7 @@ class SqliteStorage:
         if self._path is None:
             return StateUnwritable(f"{self._named}: {error}")
         # A file that could not be filled may have been made.
-        is_there = self._path.exists() and self._path.stat().st_size
-        verb = "cannot be written" if is_there else "cannot be created"
+        verb = "cannot be written" if files.size(self._path) else "cannot be created"
         return StateUnwritable(f"{self._named} {verb}: {files.reason(self._path, error)}")
 
     def _begin(self) -> None:

@@ -3,6 +3,8 @@ known goes on, nothing of anybody's is overwritten, and it is told."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import sqlite3
 import tempfile
@@ -14,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.tracking import damage
+from exporter.tracking import damage, files
 from exporter.tracking.damage import Rewritten, set_aside_beside
 from exporter.tracking.files import locked
 from exporter.tracking.sqlite import SqliteStorage
@@ -326,6 +328,47 @@ async def test_a_state_that_may_not_be_read_is_refused_in_words(path: Path) -> N
     await stopped(path)
     with not_allowed(path, 0o000), pytest.raises(StateUnwritable, match=r"user \d+ may not write to its directory"):
         await SqliteStorage.open(path)
+
+
+async def test_a_state_in_a_folder_that_may_not_be_entered_is_refused_in_words(path: Path) -> None:
+    inner = path.parent / "inner" / "state.db"
+    async with opened(inner):
+        pass
+    inner.parent.chmod(0)
+    with not_allowed(path, 0), pytest.raises(StateUnwritable, match=r"user \d+ may not write to its directory"):
+        await SqliteStorage.open(inner)
+
+
+async def test_where_it_cannot_be_told_whether_the_files_are_there_commits_wait(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system whose server has forgotten them."""
+
+    def stale(file: Path) -> files.Mark:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    async with opened(path) as storage:
+        await storage.commit("one", a_commit(1))
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "mark", stale)
+            with pytest.raises(StateUnwritable, match="cannot be written: Stale file handle"):
+                await storage.commit("one", a_commit(2))
+        await storage.commit("one", a_commit(3))
+    await holds(path, 3, "one")
+
+
+async def test_a_commit_whose_caller_has_gone_is_made_or_not_and_the_state_can_be_closed(path: Path) -> None:
+    async with opened(path) as storage:
+        await storage.commit("one", a_commit(1))
+        gone = asyncio.create_task(storage.commit("one", a_commit(2, tasks=500)))
+        await asyncio.sleep(0)
+        gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    async with opened(path) as storage:
+        loaded = await storage.load("one")
+        assert loaded is not None
+        assert is_whole(loaded, 1) or is_whole(loaded, 2)
 
 
 def test_the_lock_is_held_though_a_full_disk_takes_no_word_of_who_holds_it(path: Path) -> None:
