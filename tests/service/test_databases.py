@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.postgres import PASSWORD, SECRETIVE, Server
 from tests.proxy import Fate, proxied
-from tests.service.running import SALES, Ran, counts_of, exporting, kept, platform, ran, samples, written
+from tests.service.running import SALES, Ran, counts_of, exporting, kept, platform, ran, samples, started, written
 
 COUNTED = (
     "unpod_tasks_created_total",
@@ -124,6 +124,20 @@ async def test_the_password_is_shown_nowhere(tmp_path: Path, postgres_server: Se
 def test_who_needs_no_database_does_not_wait_for_its_library() -> None:
     loaded = "import sys, exporter.cli, exporter.service; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0  # noqa: S603 - this interpreter
+
+
+async def test_whoever_lacks_the_library_is_told_how_to_get_it(tmp_path: Path) -> None:
+    script = tmp_path / "without.py"
+    script.write_text(
+        "import sys\nsys.modules['psycopg'] = None\nfrom exporter.cli import main\nmain()\n", encoding="utf-8"
+    )
+    async with platform(SALES, history=1.0) as made:
+        written(tmp_path, made.settings(state={"url": "postgresql://db/unpod"}))
+        async with started(tmp_path, "once", module=str(script)) as process:
+            told = await process.end()
+    assert told.code == 1
+    assert "state.url needs psycopg" in told.complaint
+    assert "pip install 'unpod-exporter[postgresql]'" in told.complaint
 
 
 async def test_scrapes_wait_for_no_database(tmp_path: Path, postgres_server: Server, database: str) -> None:

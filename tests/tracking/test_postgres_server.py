@@ -201,6 +201,24 @@ async def test_an_agent_that_cannot_be_read_is_told_and_left_as_it_is_and_hinder
         assert await storage.agents() == ("a", "b")
 
 
+async def test_an_agent_whose_rows_are_deleted_begins_anew(database: str, postgres_server: Server) -> None:
+    """As the page says how to."""
+    text = (Path(__file__).parents[2] / "docs" / "postgresql.md").read_text(encoding="utf-8")
+    statements = re.findall(r"^    (DELETE .*;)$", text, re.MULTILINE)
+    assert len(statements) == 3
+    async with opened(database) as storage:
+        await storage.commit("sales-agent-v1", a_commit(1))
+        await storage.commit("b", a_commit(2))
+    with postgres_server.admin(name_of(database)) as admin:
+        for statement in statements:
+            admin.execute(statement.encode())
+        assert admin.execute("SELECT DISTINCT agent FROM unpod_exporter.tasks").fetchall() == [(2,)]
+    async with opened(database) as storage:
+        assert await storage.load("sales-agent-v1") is None
+        await storage.commit("sales-agent-v1", a_commit(3))
+        assert [await number_in(storage, agent) for agent in ("sales-agent-v1", "b")] == [3, 2]
+
+
 # Who may come in
 
 
