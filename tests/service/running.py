@@ -138,6 +138,7 @@ class Process:
 
     def __init__(self, process: asyncio.subprocess.Process, out: Path, err: Path) -> None:
         self._process, self._out, self._err = process, out, err
+        self._url: str | None = None
 
     @property
     def pid(self) -> int:
@@ -178,8 +179,10 @@ class Process:
 
     async def url(self) -> str:
         """Where it listens; waits until it does."""
-        (event,) = await self.until(lambda: self.events("listening"))
-        return "http://" + event["addresses"].partition(",")[0]
+        if self._url is None:
+            (event,) = await self.until(lambda: self.events("listening"))
+            self._url = "http://" + event["addresses"].partition(",")[0]
+        return self._url
 
     async def get(self, path: str = "/metrics", method: str = "GET", **headers: str) -> Answer:
         """An answer of its web server, as it was sent."""
