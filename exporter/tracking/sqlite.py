@@ -173,7 +173,7 @@ class SqliteStorage:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError, OverflowError, UnicodeError, msgspec.MsgspecError) as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            code = _code(error)
             if code in _DAMAGED:
                 raise StateDamaged(str(error)) from error
             if not (isinstance(error, OSError) or code in _UNWRITABLE):
@@ -196,8 +196,9 @@ class SqliteStorage:
     def _open(self, *, sound: bool = False) -> sqlite3.Connection:
         """Opens the state: to be written, or only to be read where the disk allows no more. ``sound``: it need not be
         looked through for damage."""
-        if self._path is not None:
-            damage.finish(self._path, self._clock())
+        known, file = set(self._agents), None
+        if self._path is not None and (file := damage.finish(self._path, self._clock())) is not None:
+            self._states, self._strangers = self._states + 1, known
         target = self._path or ":memory:"
         try:
             database = sqlite3.connect(target, timeout=files.PATIENCE, isolation_level=None, check_same_thread=False)
@@ -209,12 +210,16 @@ class SqliteStorage:
             self._refusal = None
         if self._path is not None:
             self._marks = files.marks(self._path)
+            if file is not None:
+                kept, lost = tuple(sorted(self._agents)), tuple(sorted(known - self._agents.keys()))
+                found = "it was not replaced at the first attempt"
+                self._told(SetAside(state=self._path, file=file, damage=found, kept=kept, lost=lost))
         (self._version,) = database.execute("PRAGMA data_version").fetchone()
         return database
 
     def _readable(self, error: sqlite3.Error, *, sound: bool) -> sqlite3.Connection:
         """A connection that can only read; where there is none, raises what stands in the way of writing."""
-        code = error.sqlite_errorcode & 0xFF
+        code = _code(error)
         if self._path is None or code not in _UNWRITABLE or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise error
         if code == sqlite3.SQLITE_READONLY and files.may_be_written(self._path):
@@ -366,12 +371,17 @@ class SqliteStorage:
             with _transaction(database):
                 number = tables.write(database, agent, commit)
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+            if _code(error) == sqlite3.SQLITE_READONLY:
                 # SQLite opens a file that it may not write without a word.
                 self._refusal = error
             raise
         self._agents[agent] = number
         self._committed(time.perf_counter() - started)
+
+
+def _code(error: Exception) -> int:
+    """What SQLite calls it; 0: it says nothing."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 @contextmanager

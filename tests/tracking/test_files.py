@@ -17,10 +17,10 @@ import msgspec
 import pytest
 
 from exporter.tracking import damage, files
-from exporter.tracking.damage import Rewritten, set_aside_beside
+from exporter.tracking.damage import Rewritten, SetAside, set_aside_beside
 from exporter.tracking.files import locked
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import StateInUse, StateTaken, StateUnwritable
+from exporter.tracking.storage import StateInUse, StateSetAside, StateTaken, StateUnwritable
 from tests.faults.disks import full_disk, not_allowed
 from tests.tracking.states import BOOK, Place, a_commit, clock_at, created_between, is_whole
 from tests.tracking.stories import START
@@ -233,10 +233,13 @@ async def killed_while_it_is_replaced(path: Path, step: int, *, is_gone: bool) -
         else:
             damage.replace(path, START, database.close)
     was_ready = "rename" in made
-    async with opened(path) as storage:
+    is_untold = at(path, ".ready").exists() and at(path, "").exists()
+    told: list[SetAside] = []
+    async with opened(path, told=told.append) as storage:
         loaded = await storage.load("one")
         assert not at(path, ".ready").exists()
         assert (loaded is not None) is (was_ready or not is_gone), "before that nobody but the process had it"
+        assert [(what.kept, what.file.exists()) for what in told] == ([(("one",), True)] if is_untold else [])
         assert loaded is None or WHOLE.numbers.items() <= loaded.numbers.items()
     return len(made) == step
 
@@ -249,6 +252,27 @@ async def test_killed_at_any_step_of_replacing_a_state_the_next_process_has_it_w
     while await killed_while_it_is_replaced(tmp_path / str(step) / "state.db", step, is_gone=is_gone):
         step += 1
     assert step >= 7
+
+
+async def test_who_knew_a_state_that_was_replaced_only_at_the_second_attempt_has_to_load_the_new_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path, now: float) -> Path | None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async with opened(path) as storage:
+        await storage.commit("one", a_commit(1))
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE tasks SET record = x'c1'")
+        with monkeypatch.context() as patched:
+            patched.setattr(damage, "finish", broken)
+            with pytest.raises(StateUnwritable):
+                await storage.records("one", [1])
+        with pytest.raises(StateSetAside):
+            await storage.commit("one", a_commit(2))
+        assert await storage.load("one") is None
+        await storage.commit("one", a_commit(3))
+    await holds(path, 3, "one")
 
 
 # Cannot be written when it is opened
