@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -82,6 +83,16 @@ class _External(click.ParamType[str]):
             return service.Web(prefix=parts.path.rstrip("/")).prefix
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class _Speed(click.ParamType[float]):
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        speed = click.FLOAT.convert(value, param, ctx)
+        if not 0 < speed < math.inf:
+            self.fail(f"{value!r} is no speed; write a number above 0, such as 60", param, ctx)
+        return float(speed)
 
 
 class _Duration(click.ParamType[float]):
@@ -230,13 +241,13 @@ def run(
 def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
     config = _loaded(config_file, NO_FLAGS, web_config_file)
-    click.echo(console.of_config(config))
+    _say(console.of_config(config))
     if web_config_file is not None:
-        click.echo(console.of_web_config(web_config_file, load_web(web_config_file)))
+        _say(console.of_web_config(web_config_file, load_web(web_config_file)))
     if probe:
-        click.echo(f"asking {config.api.base_url}")
+        _say(f"asking {config.api.base_url}")
         probes = (service.probe_platform, service.probe_state)
-        well = [_finish(probe_(config, lambda finding: click.echo(console.of_finding(finding)))) for probe_ in probes]
+        well = [_finish(probe_(config, lambda finding: _say(console.of_finding(finding)))) for probe_ in probes]
         if not all(well):
             sys.exit(1)
 
@@ -263,7 +274,7 @@ def once(
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
-    click.echo(text, nl=False)
+    _say(text, nl=False)
     if not well:
         sys.exit(1)
 
@@ -339,7 +350,7 @@ def agents(config_file: Path | None, form: str) -> None:
     config = _loaded(config_file, NO_FLAGS)
     logs.configure("warn", "logfmt")
     shown = console.of_agents_for_machines if form == "json" else console.of_agents
-    click.echo(shown(_finish(service.all_readable(config))))
+    _say(shown(_finish(service.all_readable(config))))
 
 
 @main.group("state")
@@ -402,14 +413,14 @@ def demonstrate(
     def export(config: Config, stop: asyncio.Event, listening: demo.Listening) -> Coroutine[Any, Any, None]:
         return service.run(config, web, log, display, stop=stop, listening=listening)
 
-    _finish(demo.run(export, service.stop_signals, seed=seed, say=click.echo), log)
+    _finish(demo.run(export, service.stop_signals, seed=seed, say=_say), log)
 
 
 @main.command()
 @click.option("--listen", type=_Listen(), default="127.0.0.1:10131", show_default=True, help="Where to listen.")
 @click.option("--agents", "agents_", type=click.IntRange(1), help="How many agents. [default: those of the demo]")
 @click.option("--tasks", type=click.IntRange(0), help="About how many past tasks each agent has.")
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Of its time.")
+@click.option("--speed", type=_Speed(), default=1.0, show_default=True, help="Of its time.")
 @click.option("--faults", default="", help="What goes wrong and how often, such as server_error:0.02,reset:0.01.")
 @click.option("--seed", default=7, show_default=True, help="Of the made-up traffic.")
 def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: float, faults: str, seed: int) -> None:
@@ -419,7 +430,7 @@ def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: flo
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--faults") from error
     profiles = demo.profiles_for(agents_, tasks)
-    _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=click.echo))
+    _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=_say))
 
 
 def _shard(index: int, count: int) -> Shard:
@@ -477,6 +488,19 @@ def _finish(work: Coroutine[Any, Any, T], log: Log | None = None) -> T:
         _fail(error, log)
     except Exception as error:
         click.echo(console.of_defect(error), err=True)
+        sys.exit(1)
+
+
+def _say(text: str, nl: bool = True) -> None:
+    """Writes to standard output. Where that cannot be done, the program ends: with a line that says why, or quietly
+    where whoever read it has had enough."""
+    try:
+        click.echo(text, nl=nl)
+    except OSError as error:
+        # What is left in the buffer would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"cannot write to standard output: {error.strerror}", err=True)
         sys.exit(1)
 
 

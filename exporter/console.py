@@ -20,12 +20,16 @@ def of_config(config: Config) -> str:
     """That the settings are good, and what they come to."""
     named = ", ".join(agent.handle for agent in config.agents) or "none named"
     found = ", and those that are discovered" if config.discovery.enabled else ""
+    lacks_organisation = config.discovery.enabled and config.api.org_handle is None
     return (
         f"{config.source}: good\n"
         f"  platform  {config.api.base_url}\n"
         f"  agents    {named}{found}\n"
-        f"  state     {config.state.words}"
+        f"  state     {config.state.words}{_NEEDS_ORGANISATION if lacks_organisation else ''}"
     )
+
+
+_NEEDS_ORGANISATION = "\n  note      discovery needs api.org_handle: the platform tells nobody its agents without it"
 
 
 def of_web_config(path: Path, config: WebConfig) -> str:

@@ -13,6 +13,7 @@ from exporter.tracking.report import Counter, Family, Gauge, Histogram, Labels
 from exporter.tracking.schedule import NEEDS_A_PERSON
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Usage
+from exporter.unpod.errors import Unauthorized
 from exporter.web.pages import (
     AgentDetail,
     AgentStatus,
@@ -28,6 +29,8 @@ from exporter.web.pages import (
 
 _STATE: Final = "state"
 """The problem of a poll whose state could not be read or written: not one of the platform's."""
+_TOKEN: Final = "token"  # noqa: S105 - a word
+"""The problem of a poll that had no token to ask with."""
 _END_REASONS: Final = 8
 """How many reasons why calls ended are shown, the most frequent ones."""
 
@@ -107,13 +110,19 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             history_ratio=tracker.history_ratio,
             history_left=tracker.history_left,
             last_error=None if last is None else last.error_in_words,
-            problem=None if last is None else _problem(last.reason, of_storage=last.is_of_storage),
+            problem=None if last is None else _problem_of(last),
             failures=tracker.recent.failures,
             failing_since=tracker.recent.failing_since,
             poll_began=tracker.begun,
             next_poll=self.fleet.due(handle),
             next_step=_next_step(tracker, last),
         )
+
+
+def _problem_of(last: Outcome) -> str | None:
+    if isinstance(last.error, Unauthorized) and last.error.status is None:
+        return _TOKEN
+    return _problem(last.reason, of_storage=last.is_of_storage)
 
 
 def _problem(reason: str | None, *, of_storage: bool) -> str | None:

@@ -245,6 +245,8 @@ def syntax_problem(error: Exception) -> Problem:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else 0
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    if said == "but found another document":
+        return Problem(line, "", "holds a second YAML document after a line of ---; keep one")
     if "\\t" in said:
         return Problem(line, "", "is not YAML: a tab stands where YAML wants spaces")
     said = _QUOTED.sub(lambda match: match[0] if len(match[2]) < 2 or match[2].startswith("<") else "", said)

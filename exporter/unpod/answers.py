@@ -79,7 +79,7 @@ _ERRORS: Final[Mapping[int, tuple[type[UnpodError], str]]] = MappingProxyType(
         401: (Unauthorized, "the API token is missing, wrong or revoked"),
         403: (Forbidden, "the API token may not do this"),
         404: (NotFound, "there is no such agent, organisation or path: see the handle, base URL and path prefix"),
-        500: (ServerError, "the platform failed; perhaps one document on this page cannot be delivered"),
+        500: (ServerError, "the platform failed"),
         502: (ServerError, "the proxy before the platform got no good answer from it"),
         503: (ServerError, "the platform is unavailable for now"),
         504: (ServerError, "the proxy before the platform waited in vain: a smaller page size may help"),

@@ -73,7 +73,7 @@ class Transport:
         Raises:
             UnpodError: No complete answer arrived within the limits.
         """
-        where = f"{self._origin.authority}{self._root}{'/{agent_handle}/tasks/' if agent is not None else '/'}"
+        where = f"{self._origin.authority}{self._root}{'/*/tasks/' if agent is not None else '/'}"
         path = f"{self._root}/{_segment(agent)}/tasks/" if agent is not None else f"{self._root}/"
         url = URL(f"{self._origin}{path}?{urlencode(query)}" if query else f"{self._origin}{path}", encoded=True)
         try:
@@ -203,6 +203,7 @@ def _failure(where: str, error: Exception) -> UnpodError:
         ((kind, words) for fault, kind, words in _FAULTS if isinstance(error, fault)),
         (ConnectionFailed, "the connection failed"),
     )
-    number = error.errno if isinstance(error, OSError) else None
+    # OpenSSL's errors have numbers of their own.
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientSSLError) else None
     detail = f" ({os.strerror(number)})" if number and number > 0 else ""
     return kind(f"{where}: {words}{detail}")

@@ -27,6 +27,13 @@ PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(
             "Get a valid token from the platform and put it where `api.token_file` or `api.token` points. A token file"
             " is read again by itself; a changed `api.token` needs a reload.",
         ),
+        "token": Problem(
+            "There is no API token that can be used",
+            "The platform is not even asked: what should hold the token is empty, cannot be read, or holds something"
+            " else.",
+            "Put a valid token where `api.token_file` or `api.token` points: the bare token, in a file that the"
+            " exporter may read. A token file is read again by itself.",
+        ),
         "forbidden": Problem(
             "The API token may not read this",
             "The platform knows the token, but does not let it read tasks.",
@@ -93,7 +100,13 @@ PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(
         ),
     }
 )
-"""By the reason of a failed poll, as ``unpod_agent_poll_failures_total`` has it, and ``state``."""
+"""By the reason of a failed poll, as ``unpod_agent_poll_failures_total`` has it, and ``state`` and ``token``."""
+REFUSED_FOR_SOME: Final = Problem(
+    "The platform refuses the API token for some agents",
+    "For others it accepts the same token: it is good, but not for these.",
+    "Do these agents belong to another organisation or account? Give the token's user access to them, take them out of"
+    " `agents`, or poll them by an exporter with a token of their own.",
+)
 UNREADABLE: Final = Problem(
     "Some tasks cannot be delivered",
     "The platform fails whenever one of these tasks is on a page. The exporter walks around them: all others are"

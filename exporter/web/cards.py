@@ -68,9 +68,20 @@ def of_agents(ranked: Sequence[AgentStatus], standings: Mapping[str, str]) -> It
         elif word in _AMISS:
             amiss.setdefault(word, []).append(agent)
     for problem, agents in sorted(failing.items(), key=lambda item: -len(item[1])):
-        yield _grouped("bad", advice.of(problem), agents, "failing")
+        told = advice.REFUSED_FOR_SOME if _refused_for_some(problem, agents, ranked) else advice.of(problem)
+        yield _grouped("bad", told, agents, "failing")
     for word, agents in amiss.items():
         yield _grouped("warn", _AMISS[word], agents, word)
+
+
+def _refused_for_some(problem: str, refused: Sequence[AgentStatus], ranked: Sequence[AgentStatus]) -> bool:
+    """Whether the token has been accepted for other agents since it was refused for these."""
+    began = min((agent.failing_since for agent in refused if agent.failing_since is not None), default=None)
+    return (
+        problem == "unauthorized"
+        and began is not None
+        and any(agent.up and (agent.last_success or 0.0) > began for agent in ranked)
+    )
 
 
 _AMISS: Final = {"stale": advice.STALE, "late": advice.LATE, "unreadable": advice.UNREADABLE}

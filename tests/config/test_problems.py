@@ -154,7 +154,7 @@ WRONG_FILES = [
     (b"api: {token: caf\xe9}\n", "config.yaml: is not UTF-8 (at byte 16)"),
     (b"api: a\x00\n", "config.yaml: is not YAML: special characters are not allowed"),
     (b'api: "\\UFFFFFFFF"\n', "config.yaml: is not YAML: it cannot be read"),
-    (b"a: 1\n---\nb: 2\n", "config.yaml:2: is not YAML: "),
+    (b"a: 1\n---\nb: 2\n", "config.yaml:2: holds a second YAML document"),
     (b"[" * 100_000, "config.yaml: is nested too deeply"),
     (b"&a [*a]", "config.yaml:1: must be a mapping (key: value), not a list"),
 ]

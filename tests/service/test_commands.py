@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 from exporter import __version__
 from exporter.cli import main
 from tests.service.running import (
+    SALES,
     counts_of,
     fetched,
     json_line,
@@ -144,3 +147,56 @@ async def test_variables_stand_in_for_flags(tmp_path: Path) -> None:
             await process.until(lambda: '"level": "debug"' in process.err)
             assert (await process.stop()).code == 0
     assert (tmp_path / "elsewhere" / "kept.db").exists()
+
+
+async def full(folder: Path, *words: str) -> tuple[int | None, str]:
+    """How a command ends whose standard output is on a full disk: its code, and what it has said of that."""
+    with Path("/dev/full").open("wb") as out:  # noqa: ASYNC230 - a device
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "exporter", *words, cwd=folder, env=surroundings(), stdout=out, stderr=subprocess.PIPE
+        )
+        _, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("command", ["check", "check --probe", "agents", "once --log.level error"])
+async def test_a_full_disk_in_place_of_standard_output_is_told_in_a_line(tmp_path: Path, command: str) -> None:
+    async with platform(SALES) as made:
+        written(tmp_path, made.settings())
+        assert await full(tmp_path, *command.split()) == (
+            1,
+            "cannot write to standard output: No space left on device\n",
+        )
+
+
+async def test_whoever_reads_no_further_ends_a_command_quietly(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("api: {token: x, org_handle: acme}\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "exporter",
+        "check",
+        cwd=tmp_path,
+        env=surroundings(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writer)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1"])
+def test_a_speed_that_is_none_is_refused(speed: str) -> None:
+    told = CliRunner().invoke(main, ["simulate", "--speed", speed])
+    assert told.exit_code == 2
+    assert f"'{speed}' is no speed" in told.output
+
+
+@pytest.mark.parametrize(("api", "noted"), [("token: x", True), ("token: x, org_handle: acme", False)])
+async def test_check_says_what_discovery_needs(tmp_path: Path, api: str, noted: bool) -> None:
+    (tmp_path / "config.yaml").write_text(f"api: {{{api}}}\n")
+    told = await ran(tmp_path, "check")
+    assert (told.code, "discovery needs api.org_handle" in told.out) == (0, noted)

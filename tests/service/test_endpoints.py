@@ -15,6 +15,7 @@ from exporter import __version__
 from tests.service.running import (
     SALES,
     SUPPORT,
+    TOKEN,
     counts_of,
     exporting,
     fetched,
@@ -169,3 +170,22 @@ async def test_several_addresses_are_listened_on_and_all_are_told(tmp_path: Path
             assert len(addresses) == 3
             for address in addresses:
                 assert (await fetched(f"http://{address}/-/healthy")).status == 200
+
+
+async def test_an_agent_that_has_no_token_to_ask_with_is_told_apart_from_a_token_that_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    async with platform(SALES) as made:
+        settings = made.settings()
+        del settings["api"]["token"]
+        settings["api"]["token_file"] = "token"
+        async with exporting(tmp_path, settings) as process:
+            await process.ready()
+            problems = []
+            for token in ("", "refused"):
+                (tmp_path / "token").write_text(token)
+                await process.polled(2)
+                (agent,) = json.loads((await process.get("/api/agents")).body)["agents"]
+                problems.append((agent["problem"], "is empty" in agent["last_error"]))
+    assert problems == [("token", True), ("unauthorized", False)]

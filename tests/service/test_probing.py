@@ -105,3 +105,11 @@ async def test_a_config_that_is_wrong_is_told_before_anything_is_asked(tmp_path:
     assert (told.code, told.out) == (1, "")
     assert "interval" in told.err
     assert "nonsense" in told.err
+
+
+async def test_tls_where_there_is_none_is_told_as_that_and_not_as_an_error_of_the_system(tmp_path: Path) -> None:
+    async with platform() as made:
+        told = await probe(tmp_path, made, api={"base_url": made.url.replace("http://", "https://")})
+    (only,) = findings(told)
+    assert only[0] == "wrong"
+    assert only[1].endswith("no TLS connection: an untrusted certificate, or no TLS at all")

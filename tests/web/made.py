@@ -9,9 +9,7 @@ import msgspec
 from exporter.web.pages import AgentDetail, AgentStatus, Figure, Figures, PollStatus, Requests, State, Status
 
 NOW = 1_763_733_000.0
-UNAUTHORIZED = (
-    "unpod.example/agents/{agent_handle}/tasks/ answered HTTP 401: the API token is missing, wrong or revoked"
-)
+UNAUTHORIZED = "unpod.example/agents/*/tasks/ answered HTTP 401: the API token is missing, wrong or revoked"
 LINKS = {"Metrics": "metrics", "Help": "#help"}
 
 

@@ -40,7 +40,8 @@ def test_each_agent_has_a_row_the_worst_first() -> None:
 
 
 def test_a_problem_is_told_once_with_all_that_have_it_why_and_what_to_do() -> None:
-    words = page_of(status(failing("a"), failing("b", failing_since=NOW - 60), fine("c"))).words
+    other = fine("c", last_success=NOW - 721, interval=600.0)
+    words = page_of(status(failing("a"), failing("b", failing_since=NOW - 60), other)).words
     card = words[words.index("What is wrong") : words.index("Agents Agents, the worst first")]
     assert card.count("The platform refuses the API token 2 agents a b") == 1
     assert "What to do Get a valid token from the platform and put it where api.token_file" in card
@@ -59,7 +60,7 @@ def test_the_problem_with_most_agents_comes_first_and_warnings_last() -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("reason", [*REASONS, "state"])
+@pytest.mark.parametrize("reason", [*REASONS, "state", "token"])
 def test_there_is_a_remedy_for_each_reason_why_a_poll_can_fail(reason: str) -> None:
     assert PROBLEMS[reason].title in page_of(status(failing(problem=reason))).words
 
@@ -123,6 +124,14 @@ def test_a_pause_that_the_platform_asks_for_is_told_and_no_poll_is_promised_befo
 def test_it_shows_where_the_state_is_and_since_when() -> None:
     assert "4.2 MiB in unpod-exporter.db begun 3 d ago" in page_of(status(fine())).words
     assert "in memory lost when the exporter ends" in page_of(status(state=State(path=None, created=NOW))).words
+
+
+def test_a_token_that_is_refused_for_some_agents_alone_is_no_matter_of_the_account() -> None:
+    others = (fine("b"), failing("b"), fine("b", last_success=NOW - 721))
+    some, *all_of_them = (page_of(status(failing("a"), other)).words for other in others)
+    assert "The platform refuses the API token for some agents" in some
+    assert "Get a valid token" not in some
+    assert not [words for words in all_of_them if "for some agents" in words]
 
 
 UNWRITABLE = State(
