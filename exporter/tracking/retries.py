@@ -1,4 +1,4 @@
-"""When tasks that the platform could not deliver are asked for again."""
+"""What is left to later polls: tasks that the platform could not deliver, and those that have slipped through."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Final
 
 _AT_ONCE: Final = 2
 """Tasks that one poll asks for again at most."""
+_CHANCES: Final = 3
+"""Polls in a row through which a task may slip."""
 
 
 class Retries:
-    """For each such task, by its place, after 1, 2, 4, 8 ... polls. (A sweep asks for all of them as well.)"""
+    """When tasks that could not be delivered are asked for again: each, by its place, after 1, 2, 4, 8 ... polls. (A
+    sweep asks for all of them as well.)"""
 
     def __init__(self) -> None:
         self._pauses: dict[int, tuple[int, int]] = {}
@@ -26,3 +29,16 @@ class Retries:
             pause = 2 * self._pauses[place][0]
             self._pauses[place] = pause, pause
         return due
+
+
+class Slips:
+    """The watched tasks that were not found of late, by key."""
+
+    def __init__(self) -> None:
+        self._polls: dict[int, int] = {}
+        """Through how many polls in a row each has slipped."""
+
+    def excused(self, slipped: Collection[int]) -> frozenset[int]:
+        """Those of the tasks that have slipped through this poll that the next ones may find."""
+        self._polls = {key: self._polls.get(key, 0) + 1 for key in slipped}
+        return frozenset(key for key, polls in self._polls.items() if polls <= _CHANCES)

@@ -15,7 +15,7 @@ import msgspec
 from exporter.tracking.entry import Entry
 from exporter.tracking.pages import Pages, Slice, Source
 from exporter.tracking.reading import Reading
-from exporter.tracking.retries import Retries
+from exporter.tracking.retries import Retries, Slips
 from exporter.tracking.rules import Rules
 from exporter.tracking.spans import Spans
 from exporter.tracking.sparse import Sparse, Sweep, missing
@@ -46,6 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     progressed: Callable[[float], None]
     """Called with how much of the history is known, 0 to 1, while it is read for the first time."""
     retries: Retries
+    slips: Slips
     may_sweep: Callable[[], bool]
     """Whether a page of a sweep may be read now."""
 
@@ -111,10 +112,11 @@ class Round:
                 await self._take(part, reading.expected)
             return {"reported": pages.total}
         await self._retry(sparse.expected)
-        entry.lose(sparse.lost)
+        lost = sparse.lost - around.slips.excused(sparse.slipped)
+        entry.lose(lost)
         fell = sparse.missing < min(0, book.missing)
         reaches_back = (around.read_from or 0.0) < (book.read_from or 0.0)
-        missed = bool(sparse.lost) or sparse.missing > book.missing or fell or reaches_back
+        missed = bool(lost) or sparse.missing > book.missing or fell or reaches_back
         return await self._sweep(sparse.expected, missed=missed)
 
     async def _catch_up(self, sparse: Sparse) -> None:

@@ -10,13 +10,13 @@ its place. What breaks this (tasks with equal ``created`` swap, a task is added 
 so a watched task that is not where it should be is looked for on the pages beside.
 
 **Why this is complete.** The platform counts its tasks. As long as the known ones are as many, no task has been missed.
-Where they are fewer, or a watched task is not found, the whole history is swept at once; and it is swept anyway, spread
-over the reconcile interval, for what changes long after it had settled: redials, restarts of failed runs, late records.
-The first answer of a poll tells how many there should be. What arrives later is left to the next poll: it is not
-missed, and where it is seen all the same it does not stand for a task that is.
-Every look at a task goes through the same ledger, so it does not matter which of these has led to it.
-A count below that of the known tasks contradicts what was told before, since none is ever deleted: it is believed only
-when it stays so.
+Where they are fewer, or a watched task is not found, the whole history is swept at once: not for one that swaps places
+with its ties while they are read, as long as the next polls find it. And it is swept anyway, spread over the reconcile
+interval, for what changes long after it had settled: redials, restarts of failed runs, late records. The first answer
+of a poll tells how many there should be. What arrives later is left to the next poll: it is not missed, and where it is
+seen all the same it does not stand for a task that is. Every look at a task goes through the same ledger, so it does
+not matter which of these has led to it. A count below that of the known tasks contradicts what was told before, since
+none is ever deleted: it is believed only when it stays so.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ _BEYOND: Final = 2
 """Pages below the newest ones on which a new task is looked for."""
 _BESIDE: Final = (1, 3)
 """How many pages above and below its own a watched task is looked for on: first near, then farther."""
+_ROUNDS: Final = 2
+"""How often the pages are read again on which tasks have slipped through."""
 _LONG: Final = 5
 """Pages of new tasks; a poll that has more of them to read is catching up."""
 
@@ -90,6 +92,11 @@ class Sparse:
         self._size = self._best_size()
         self._read: set[int] = set()
         self._tied: set[tuple[int, float | None, int]] = set()
+        self._edges: dict[int, tuple[float, float]] = {}
+        """``created`` of the first and of the last task of each page that was read."""
+        self._wanted = {one.created for one in watched.values()}
+        self._ties: set[float | None] = set()
+        """``created`` of watched tasks that were seen, or others that have the same."""
         self._news: set[int] = set()
         """The pages that were read for new tasks."""
         self.is_catching_up = False
@@ -101,6 +108,12 @@ class Sparse:
     def lost(self) -> frozenset[int]:
         """Watched tasks that were not found."""
         return frozenset(self._unseen)
+
+    @property
+    def slipped(self) -> frozenset[int]:
+        """Those of them whose ties were all looked through: such a task has swapped its place between two requests."""
+        looked_through = {created for created in self._ties if created is not None and self._is_read_around(created)}
+        return frozenset(key for key, watched in self._unseen.items() if watched.created in looked_through)
 
     @property
     def missing(self) -> int:
@@ -120,6 +133,10 @@ class Sparse:
             while left := wanted() - self._read:
                 async for part in self._page(min(left)):
                     yield part
+        for _ in range(_ROUNDS):
+            for number in self._pages_of_slipped():
+                async for part in self._page(number):
+                    yield part
 
     async def _page(self, number: int) -> AsyncIterator[Slice]:
         self._read.add(number)
@@ -135,9 +152,12 @@ class Sparse:
             self.unread = part.taken_from(self.unread)
             for task in part.page.tasks:
                 self._unseen.pop(digest(task.id), None)
+                if task.created in self._wanted:
+                    self._ties.add(task.created)
             if part.page.tasks:
                 self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
             yield part
+        self._note_edges(number, [task.created for part in parts for task in part.page.tasks])
         self.unread = without(self.unread, first, end)
         self._let_go_of_unreadable()
         if is_all_new and self._known() == known and any(part.page.tasks for part in parts):
@@ -156,6 +176,7 @@ class Sparse:
             self._size = size
             self._read.clear()
             self._tied.clear()
+            self._edges.clear()
             self._news.clear()
 
     def _best_size(self) -> int:
@@ -187,7 +208,7 @@ class Sparse:
         return set(pages_of(self.unread, self._pages.total or 0, self._size))
 
     def _pages_beside(self, distance: int) -> set[int]:
-        expected = {self._page_of(watched.place) for watched in self._unseen.values()}
+        expected = {self._page_of(self._unseen[key].place) for key in self._unseen.keys() - self.slipped}
         beside = range(-distance, distance + 1)
         return {middle + by for middle in expected for by in beside if self._exists(middle + by)}
 
@@ -195,6 +216,28 @@ class Sparse:
         """The pages next to those at whose edge lies a task with the same ``created`` as one that is not found."""
         wanted = {watched.created for watched in self._unseen.values()}
         return {number + by for number, created, by in self._tied if created in wanted and self._exists(number + by)}
+
+    def _note_edges(self, number: int, created: list[float | None]) -> None:
+        if created and created[0] is not None and created[-1] is not None:
+            self._edges[number] = created[0], created[-1]
+
+    def _is_read_around(self, created: float) -> bool:
+        """Whether all pages were read on which tasks with this ``created`` can lie."""
+        pages = [number for number, (first, last) in self._edges.items() if first >= created >= last]
+        if not pages:
+            return False
+        top, bottom = min(pages), max(pages)
+        begins = top == 1 or self._edges[top][0] > created or top - 1 in self._edges
+        ends = not self._exists(bottom + 1) or self._edges[bottom][1] < created or bottom + 1 in self._edges
+        return begins and ends and all(number in self._edges for number in range(top, bottom))
+
+    def _pages_of_slipped(self) -> list[int]:
+        wanted = {self._unseen[key].created for key in self.slipped}
+        return [
+            number
+            for number, (first, last) in sorted(self._edges.items())
+            if any(created is not None and first >= created >= last for created in wanted)
+        ]
 
     def _pages_beyond(self) -> set[int]:
         if self.missing <= self._accepted:

@@ -22,7 +22,7 @@ from exporter.tracking.ledger import PATIENCE
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
-from exporter.tracking.retries import Retries
+from exporter.tracking.retries import Retries, Slips
 from exporter.tracking.round import Round, Surroundings
 from exporter.tracking.rules import Rules
 from exporter.tracking.sparse import CountFell
@@ -94,7 +94,7 @@ class Tracker:
         self._last_poll: float | None = None
         self._ratio = 0.0
         self._identity: Agent | None = None
-        self._retries = Retries()
+        self._retries, self._slips = Retries(), Slips()
         self._put_off = 0
         """Polls in a row that had no time for the sweep that was due."""
         self._doubted = 0
@@ -343,6 +343,7 @@ class Tracker:
             committed=partial(self._keep, offset),
             progressed=self._progress,
             retries=self._retries,
+            slips=self._slips,
             may_sweep=self._has_time,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 import msgspec
 import pytest
@@ -35,6 +36,9 @@ class Shelf:
     asked: list[tuple[int, int]] = field(default_factory=list)
     down_from: int | None = None
     is_busy: bool = False
+    swaps: slice | None = None
+    """These tasks swap places before each request."""
+    chance: Random = field(default_factory=lambda: Random(1))
     arrives: bool = False
     """A task is added after each request."""
     is_barren: bool = False
@@ -49,6 +53,10 @@ class Shelf:
         self.urgencies.append(urgency)
         if self.down_from is not None and len(self.asked) >= self.down_from:
             raise UnpodError("down")
+        if self.swaps is not None:
+            group = self.tasks_now[self.swaps]
+            self.chance.shuffle(group)
+            self.tasks_now[self.swaps] = group
         shown, total = tuple(self.tasks_now[(page - 1) * page_size : page * page_size]), len(self.tasks_now)
         if self.arrives:
             self.add(f"arrived{total}")
@@ -485,6 +493,38 @@ async def test_many_unreadable_tasks_at_the_top_are_walked_around() -> None:
         made.shelf.poison = {f"T{number}" for number in range(990, 1_000)}
         assert (await made.poll()).error is None
         assert made.tracker.unreadable == 10
+
+
+def tied(count: int, first: int, end: int) -> list[Task]:
+    """A history whose tasks at these distances from the top were created together, and are open."""
+    tasks = history(count, open_at=tuple(range(first, end)))
+    return [
+        msgspec.structs.replace(task, created=tasks[first].created) if first <= depth < end else task
+        for depth, task in enumerate(tasks)
+    ]
+
+
+async def test_tasks_that_swap_places_with_their_ties_set_off_no_sweep() -> None:
+    async with desk(tied(5_000, 780, 820)) as made:
+        await made.poll()
+        made.shelf.swaps = slice(780, 820)
+        for number in range(60):
+            if number == 20:
+                made.shelf.change("T4200", "failed")
+            assert (await made.poll()).error is None
+            assert not made.tracker.is_sweeping
+            assert len(made.shelf.asked) <= 16
+        assert made.tasks("failed") == 1
+
+
+async def test_a_watched_task_that_is_gone_from_among_its_ties_is_not_looked_for_for_ever() -> None:
+    async with desk(tied(5_000, 780, 820)) as made:
+        await made.poll()
+        made.shelf.tasks_now[799] = msgspec.structs.replace(made.shelf.tasks_now[799], id="other", status="completed")
+        for _ in range(30):
+            await made.poll()
+        assert not made.tracker.is_sweeping
+        assert len(made.shelf.asked) <= 3
 
 
 async def test_an_open_task_that_was_unreadable_for_one_poll_is_followed_again_in_the_next() -> None:
