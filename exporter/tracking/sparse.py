@@ -139,9 +139,10 @@ class Sparse:
                     yield part
 
     async def _page(self, number: int) -> AsyncIterator[Slice]:
+        is_first = number == 1 and number not in self._read
         self._read.add(number)
         parts, known = await self._pages.read(number, self._size), self._known()
-        if number == 1:
+        if is_first:
             self._check(parts)
         total = self._pages.total or 0
         first, end = total - number * self._size, total - (number - 1) * self._size
