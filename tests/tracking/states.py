@@ -20,8 +20,8 @@ from exporter.unpod.vocabulary import EXECUTION_TYPES, STATUSES
 from tests.tracking.stories import START
 
 BOOK = Book(since=START, count_from=None)
-IMPATIENT = Limits(patience=0.2)
-HASTY = Limits(connect=1.0, work=0.3, rest=0.0, patience=0.2)
+IMPATIENT = Limits(patience=1.0)
+HASTY = Limits(connect=1.0, work=1.0, rest=0.0, patience=0.3)
 """A database that does not answer is soon given up, and tried again at once."""
 
 
