@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 _A_MOMENT = 0.0005
 """Seconds, of real time, in which what was sent over loopback arrives."""
+_OF_THE_LOOP = 1
+"""Sockets that the loop has for itself, to be woken by threads."""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -24,7 +26,9 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0 or self.is_working():
             return super().select(timeout if timeout is not None and timeout <= 0 else None)
-        found = super().select(0) or super().select(_A_MOMENT)
+        found = super().select(0)
+        if not found and len(self.get_map()) > _OF_THE_LOOP:
+            found = super().select(_A_MOMENT)
         if not found:
             self.jump(timeout)
         return found
