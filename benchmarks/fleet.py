@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import re
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Final, NamedTuple
+from typing import Final
 
 from benchmarks.measure import free_port, platform
+from benchmarks.running import Exporter, exporter
 from benchmarks.scrape import GZIP, OPENMETRICS, TEXT, fetched, timed
 from benchmarks.table import Row, scaled
 
@@ -30,28 +26,10 @@ _BYTES: Final = 2_000
 _SCRAPES: Final = 300
 _PAUSE: Final = 0.05
 """Seconds between two scrapes: long enough for the polls to go on."""
-_PATIENCE: Final = 900
-"""Seconds."""
+_PATIENCE: Final = 60
+"""Seconds that Prometheus gets to scrape."""
 _PROMETHEUS_SCRAPES: Final = 4
 _NEVER: Final = "100d"
-
-
-class Exporter(NamedTuple):
-    """A real exporter that runs."""
-
-    pid: int
-    port: int
-
-    def memory(self, what: str) -> int:
-        """``VmRSS`` (now) or ``VmHWM`` (the most so far), in bytes."""
-        return int(re.findall(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())[0]) * 1024
-
-    def polls(self) -> int:
-        """How many polls have ended."""
-        text = fetched(self.port, TEXT).decode()
-        return sum(
-            int(float(number)) for number in re.findall(r"^unpod_agent_polls_total\S+ (\S+)$", text, re.MULTILINE)
-        )
 
 
 def rows(scale: float) -> Iterator[Row]:
@@ -59,11 +37,12 @@ def rows(scale: float) -> Iterator[Row]:
     agents = scaled(_AGENTS, scale, least=50)
     name = f"{agents:,} agents, {agents * _TASKS:,} tasks"
     with tempfile.TemporaryDirectory() as folder, platform(_TASKS, _BYTES, _OPEN) as url:
-        with exporter(Path(folder), url, agents, interval=_NEVER) as idle:
+        names = [f"outbound-sales-agent-{place:04d}" for place in range(agents)]
+        with exporter(Path(folder), url, agents=names, interval=_NEVER, max_staleness=_NEVER) as idle:
             calm = _scrapes(idle.port)
             most = idle.memory("VmHWM")
             yield from _prometheus(Path(folder), idle, name)
-        with exporter(Path(folder), url, agents, interval="1s") as busy:
+        with exporter(Path(folder), url, agents=names, interval="1s", max_staleness=_NEVER) as busy:
             before, began = busy.polls(), time.perf_counter()
             stirred = _scrapes(busy.port)
             pace = (busy.polls() - before) / (time.perf_counter() - began)
@@ -77,40 +56,6 @@ def rows(scale: float) -> Iterator[Row]:
     )
     yield Row(f"{name}: median of the same", f"{median(stirred) * 1e3:.1f} / {median(calm) * 1e3:.1f} ms")
     yield Row(f"{name}: resident memory now / at most", f"{now / 1e6:.0f} / {most / 1e6:.0f} MB", goal="at most 300 MB")
-
-
-@contextmanager
-def exporter(folder: Path, url: str, agents: int, *, interval: str) -> Iterator[Exporter]:
-    """An exporter that has polled each agent once, and goes on at this interval."""
-    config = {
-        "api": {"base_url": url, "token": "bench", "requests_per_minute": 10**7},
-        "polling": {"interval": interval, "max_staleness": _NEVER},
-        "agents": [f"outbound-sales-agent-{place:04d}" for place in range(agents)],
-        "discovery": {"enabled": False},
-        "state": {"path": str(folder / "state.db")},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
-    port = free_port()
-    command = [sys.executable, "-m", "exporter", "run", "--config.file", str(folder / "config.yaml")]
-    command += ["--web.listen-address", f"127.0.0.1:{port}", "--log.level", "error"]
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own module
-        try:
-            _until_ready(port)
-            yield Exporter(process.pid, port)
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-def _until_ready(port: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            fetched(port, {}, "/-/ready")
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.5)
-        else:
-            return
-    raise TimeoutError("not every agent has been polled")
 
 
 def _scrapes(port: int) -> list[float]:

@@ -7,17 +7,14 @@ latency of real scrapes, of the real exporter by another process, tells what com
 from __future__ import annotations
 
 import http.client
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import in_process, platform
+from benchmarks.running import exporter
 from benchmarks.table import Row, scaled
 
 _TASKS: Final = 40_000
@@ -29,11 +26,6 @@ _EVERY: Final = 0.005
 _STEADY: Final = 15.0
 """Seconds for which steady polls, one a second, are watched."""
 _GOAL: Final = "p99 at most 20 ms"
-_CONFIG: Final = """\
-api: {{base_url: "{url}", token: bench, requests_per_minute: 1000000}}
-polling: {{interval: 1s}}
-agents: [{{handle: bench}}]
-"""
 
 
 def rows(scale: float) -> Iterator[Row]:
@@ -45,43 +37,14 @@ def rows(scale: float) -> Iterator[Row]:
             turns = in_process("turns", url, state, polls)
             told = f"{turns['longest'] * 1e3:.1f} ms CPU; above 20 ms: {turns['long']} of {turns['turns']:,}"
             yield Row(f"longest turn of the event loop {name}", told, goal="at most 20 ms")
-        with _exporter(url) as port:
-            first = _scrapes(port, lambda text: b'unpod_agent_history_complete{agent="bench"} 1' in text)
+        fresh = Path(folder) / "fresh"
+        fresh.mkdir()
+        with exporter(fresh, url, until="/-/healthy", interval="1s") as begun:
+            first = _scrapes(begun.port, lambda text: b'unpod_agent_history_complete{agent="bench"} 1' in text)
             end = time.monotonic() + _STEADY
-            steady = _scrapes(port, lambda text: time.monotonic() > end)
+            steady = _scrapes(begun.port, lambda text: time.monotonic() > end)
     yield Row(f"scrapes while {tasks:,} tasks of 10 KB are read in pages of 2 MB", _told(first), goal=_GOAL)
     yield Row("scrapes during steady polls, one a second", _told(steady), goal=_GOAL)
-
-
-@contextmanager
-def _exporter(url: str) -> Iterator[int]:
-    """The port of an exporter that begins to read this platform."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "config.yaml"
-        config.write_text(_CONFIG.format(url=url), encoding="utf-8")
-        command = [sys.executable, "-m", "exporter", "run", "--config.file", str(config), "--log.level", "error"]
-        command += ["--state.path", str(Path(folder) / "state.db"), "--web.listen-address", f"127.0.0.1:{port}"]
-        with subprocess.Popen(command) as process:  # noqa: S603 - our own module
-            try:
-                _wait_for(port)
-                yield port
-            finally:
-                process.terminate()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise TimeoutError(port)
 
 
 def _scrapes(port: int, is_last: Callable[[bytes], bool]) -> list[float]:
