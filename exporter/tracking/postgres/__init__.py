@@ -2,6 +2,7 @@
 
 from exporter.tracking.postgres.link import Limits, Link, Target
 from exporter.tracking.postgres.probe import probe
+from exporter.tracking.postgres.registry import Leases, fence
 from exporter.tracking.postgres.storage import PostgresStorage
 
-__all__ = ["Limits", "Link", "PostgresStorage", "Target", "probe"]
+__all__ = ["Leases", "Limits", "Link", "PostgresStorage", "Target", "fence", "probe"]

@@ -37,6 +37,11 @@ MIGRATIONS: Final[Migrations] = (
         " record bytea NOT NULL, PRIMARY KEY (agent, key))",
         "CREATE INDEX watched_tasks ON unpod_exporter.tasks (agent) WHERE watched",
         "CREATE INDEX tasks_by_age ON unpod_exporter.tasks (agent, created)",
+        "CREATE TABLE unpod_exporter.replicas ("
+        " id text PRIMARY KEY, name text NOT NULL, choice text NOT NULL, joined timestamptz NOT NULL,"
+        " expires timestamptz NOT NULL, share integer NOT NULL)",
+        "CREATE TABLE unpod_exporter.leases (agent text PRIMARY KEY, holder text, epoch bigint NOT NULL DEFAULT 0)",
+        "CREATE SEQUENCE unpod_exporter.epochs",
     ),
 )
 
