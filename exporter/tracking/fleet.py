@@ -15,7 +15,7 @@ from exporter.tracking.folding import Folding
 from exporter.tracking.log import Log, whereabouts
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
-from exporter.tracking.roster import Choice, chosen
+from exporter.tracking.roster import Choice, chosen, digest_of
 from exporter.tracking.schedule import (
     BARRED,
     HEARTBEAT,
@@ -25,6 +25,7 @@ from exporter.tracking.schedule import (
     next_slot,
     until_next_look,
 )
+from exporter.tracking.storage import StateTaken
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.errors import Unauthorized, UnpodError
 from exporter.unpod.facts import Agent
@@ -66,6 +67,9 @@ class Fleet:
 
     ``track`` makes the tracker of an agent, ``listed`` reads the list of agents (raises ``UnpodError``), ``publish``
     shows a report, ``remove`` shows an agent no more. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump.
+
+    Alone it polls every agent that the plan wants. Where several share them (``may_ask`` tells whether the platform may
+    be asked now), it polls those that it is told to ``hold``, and ``wanted`` are those that it would poll alone.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Fleet:
         elapsed: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
+        may_ask: Callable[[], bool] | None = None,
     ) -> None:
         self._plan = plan
         self._named = {agent.handle: agent for agent in plan.named}
@@ -94,6 +99,16 @@ class Fleet:
         self._elapsed = elapsed
         self._sleep = sleep
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._is_alone = may_ask is None
+        self._may_ask = may_ask or _always
+        self._changing = asyncio.Lock()
+        """Held by whoever stops polls that must not begin meanwhile."""
+        self._found: dict[str, Agent | None] = {}
+        """The agents that others poll, or may poll, with what the list tells of them."""
+        self._dismissed: frozenset[str] = frozenset()
+        """Agents that are not wanted, whoever may think so: the list says it, or they have left it."""
+        self._hidden: set[str] = set()
+        """Agents that are not shown any more, although they still may be polled for a moment."""
         self._troubles: dict[str, _Trouble] = {}
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -157,9 +172,65 @@ class Fleet:
         and shows what is known of them, before anything is asked of the platform."""
         again = chosen(tuple(self._named), (Agent(handle=handle) for handle in stored), self._by_handle())
         for handle in again:
-            await self._take_up(handle)
+            await self._welcome(handle)
         self._settle()
         self._show_all()
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """The agents that it would poll alone."""
+        return {*self._found, *self.trackers}
+
+    @property
+    def wants(self) -> Callable[[str], bool]:
+        """Whether an agent is wanted that somebody else has found."""
+        choice, named, dismissed = self._by_handle(), self._named, self._dismissed
+
+        def wants(handle: str) -> bool:
+            return handle in named or (
+                choice is not None and handle not in dismissed and choice.wants(Agent(handle=handle))
+            )
+
+        return wants
+
+    @property
+    def choice(self) -> str:
+        """Stands for which agents the plan wants: the same for all that want the same."""
+        return digest_of(self._named, self._plan.choice)
+
+    @property
+    def busy(self) -> Collection[str]:
+        """The agents that are being polled."""
+        return {handle for handle, tracker in self.trackers.items() if tracker.begun is not None}
+
+    async def hold(self, handle: str) -> bool:
+        """Polls and shows an agent from now on; not, if it turns out to have left the list."""
+        async with self._changing:
+            self._hidden.discard(handle)
+            await self._take_up(handle, self._found.get(handle))
+            if handle not in self.trackers:
+                self._dismiss(handle)
+                return False
+            self._settle()
+            with self._going_on("agent not shown", handle):
+                self.show(handle)
+            self._go_on()
+            return True
+
+    def hide(self, handle: str) -> None:
+        """Shows an agent no more, from this moment until it is held anew."""
+        self._hidden.add(handle)
+        if handle in self.trackers:
+            with self._going_on("agent still shown", handle):
+                self._remove(handle)
+
+    async def release(self, handle: str) -> None:
+        """Neither polls nor shows an agent any more. A poll under way is abandoned, unless its commit has begun."""
+        async with self._changing:
+            self.hide(handle)
+            await self._stop(self._loops.pop(handle, None))
+            self._forget(handle)
+            self._settle()
 
     async def run(self) -> None:
         """Polls until it is cancelled."""
@@ -179,19 +250,21 @@ class Fleet:
         A poll under way is abandoned whole, unless its commit has begun, and begins anew afterwards; all others are due
         when they would have been.
         """
-        try:
-            await self._stop(self._watch, *self._loops.values())
-            yield
-        finally:
-            self._go_on()
+        async with self._changing:
+            try:
+                await self._stop(self._watch, *self._loops.values())
+                yield
+            finally:
+                self._go_on()
 
     async def replan(self, plan: Plan) -> None:
         """Another plan from now on. Polls under way go on, but those of agents that leave are abandoned whole."""
-        await self._stop(self._watch)
-        try:
-            await self._adopt(plan)
-        finally:
-            self._go_on()
+        async with self._changing:
+            await self._stop(self._watch)
+            try:
+                await self._adopt(plan)
+            finally:
+                self._go_on()
 
     async def _adopt(self, plan: Plan) -> None:
         before, intervals = self._plan, {handle: self.interval(handle) for handle in self.trackers}
@@ -203,6 +276,8 @@ class Fleet:
         known = [tracker.identity for tracker in self.trackers.values()]
         for handle in self.trackers.keys() - set(chosen(tuple(self._named), known, self._by_handle())):
             await self._drop(handle)
+        self._dismissed = frozenset()
+        self._found = {handle: told for handle, told in self._found.items() if self.wants(handle)}
         self._stretch.per_minute = plan.requests_per_minute
         for handle in self.trackers:
             self._stretch.expects(handle, self._wished(handle))
@@ -211,9 +286,15 @@ class Fleet:
         for handle in tuple(self.trackers):
             await self._reschedule(handle, intervals[handle])
         for handle in self._named.keys() - self.trackers.keys():
-            await self._take_up(handle)
+            await self._welcome(handle)
         self._settle()
         self._show_all()
+
+    def allow(self, per_minute: int) -> None:
+        """From now on so many requests are allowed."""
+        self._plan = msgspec.structs.replace(self._plan, requests_per_minute=per_minute)
+        self._stretch.per_minute = per_minute
+        self._settle()
 
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
@@ -235,6 +316,8 @@ class Fleet:
 
     def show(self, handle: str) -> None:
         """Publishes the numbers of an agent as they are now. Raises what ``publish`` raises."""
+        if handle in self._hidden:
+            return
         tracker = self.trackers[handle]
         tracker.interval = self.interval(handle)
         report = tracker.report(self._info(handle))
@@ -249,6 +332,18 @@ class Fleet:
     def _by_handle(self) -> Choice | None:
         choice = self._plan.choice
         return None if choice is None else msgspec.structs.replace(choice, types=())
+
+    async def _welcome(self, handle: str, told: Agent | None = None) -> None:
+        """An agent is wanted that was not: alone it is polled, otherwise whoever gets hold of it does that."""
+        if self._is_alone:
+            await self._take_up(handle, told)
+        else:
+            self._found[handle] = told
+
+    def _dismiss(self, *handles: str) -> None:
+        self._dismissed = self._dismissed.union(handles)
+        for handle in handles:
+            self._found.pop(handle, None)
 
     async def _take_up(self, handle: str, told: Agent | None = None) -> None:
         tracker = self._track(handle)
@@ -329,6 +424,7 @@ class Fleet:
             await self._sleep(wait)
         while True:
             self._next_look = None
+            await self._permitted()
             await self._look()
             self._follow_all(group)
             failures = self._list_failures
@@ -351,14 +447,17 @@ class Fleet:
     async def _heed(self, listed: Collection[Agent]) -> None:
         wanted = chosen(tuple(self._named), listed, self._plan.choice)
         told = {agent.handle: agent for agent in listed}
+        self._dismissed = frozenset()
+        self._dismiss(*(told.keys() - set(wanted)))
         for handle in self.trackers.keys() & told.keys() - set(wanted):
             await self._drop(handle)
-        fresh = [handle for handle in wanted if handle not in self.trackers]
+        fresh = [handle for handle in wanted if handle not in self.trackers and handle not in self._found]
+        self._found = {handle: told.get(handle, before) for handle, before in self._found.items() if handle in wanted}
         for handle in self.trackers.keys() & told.keys():
             self.trackers[handle].identify(told[handle])
         for handle in fresh:
             self._fold.tell(self._log.info, "agent discovered", agent=handle)
-            await self._take_up(handle, told.get(handle))
+            await self._welcome(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
         self._settle()
@@ -371,6 +470,7 @@ class Fleet:
         while True:
             self._due.pop(handle, None)
             wait = self._plan.interval
+            await self._permitted()
             with self._going_on("agent not polled", handle):
                 wait = self._delay(handle, await self._poll(handle))
                 if self._has_left(handle):
@@ -380,11 +480,18 @@ class Fleet:
             self._due[handle] = self._elapsed() + wait
             await self._sleep(wait)
 
+    async def _permitted(self) -> None:
+        """Returns when the platform may be asked."""
+        while not self._may_ask():
+            await self._sleep(_LOOK_AGAIN)
+
     async def _poll(self, handle: str) -> Outcome:
         tracker = self.trackers[handle]
         outcome = await tracker.poll()
         try:
-            self.show(handle)
+            # What somebody else has taken is theirs to show; should it be ours all the same, the next poll loads it.
+            if not isinstance(outcome.error, StateTaken):
+                self.show(handle)
         except Exception as error:
             outcome = tracker.spoil(error)
             self._show_failure(handle)
@@ -443,6 +550,7 @@ class Fleet:
         with self._going_on("agent not left", handle):
             await self.trackers[handle].leave()
         if self._forget(handle):
+            self._dismiss(handle)
             self._log.info("agent gone", agent=handle)
 
     def _show_failure(self, handle: str) -> None:
@@ -504,6 +612,12 @@ class Fleet:
         return {"name": agent.name, "agent_type": agent.type, **dict(labels)}
 
 
+def _always() -> bool:
+    return True
+
+
+_LOOK_AGAIN: Final = 0.5
+"""Seconds until it is tried again whether the platform may be asked."""
 _NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."
 _STRETCHED: Final = (
     "raise api.requests_per_minute if the platform allows it, lengthen polling.interval, or share the agents with "

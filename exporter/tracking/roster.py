@@ -67,3 +67,9 @@ def chosen(named: Sequence[str], listed: Iterable[Agent], choice: Choice | None)
     """The handles to poll: the named ones first, then those of the list that are wanted; None: no discovery."""
     found = [agent.handle for agent in listed if choice is not None and choice.wants(agent)]
     return tuple(dict.fromkeys((*named, *found)))
+
+
+def digest_of(named: Iterable[str], choice: Choice | None) -> str:
+    """Stands for which agents are wanted: the same text for the same ones, in whichever order they are named."""
+    wanted = msgspec.json.encode((sorted(named), choice))
+    return blake2b(wanted, digest_size=8, person=b"choice").hexdigest()

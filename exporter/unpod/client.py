@@ -107,6 +107,7 @@ class Client:
         self._transport = Transport(settings)
         self._base_url = settings.base_url
         self._per_minute = settings.requests_per_minute
+        self._slots = settings.max_concurrent_requests
         self._turns = Turns(
             Pace(settings.requests_per_minute),
             settings.max_concurrent_requests,
@@ -141,9 +142,15 @@ class Client:
         self._turns.change(settings.requests_per_minute, settings.max_concurrent_requests, goes_on=goes_on)
         if not goes_on:
             self._refusals, self._pauses = Refusals(), 0
-        self._per_minute, self._base_url, self._token = settings.requests_per_minute, settings.base_url, token
+        self._per_minute, self._slots = settings.requests_per_minute, settings.max_concurrent_requests
+        self._base_url, self._token = settings.base_url, token
         before, self._transport = self._transport, transport
         await before.close()
+
+    def allow(self, per_minute: int) -> None:
+        """Lets no 60 seconds see more requests begin than this, which is at least 1, from now on."""
+        self._turns.change(per_minute, self._slots, goes_on=True)
+        self._per_minute = per_minute
 
     def usage(self) -> Usage:
         """How much of what is allowed is used now."""

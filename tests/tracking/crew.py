@@ -131,6 +131,8 @@ class Crew:
     unfit: dict[str, Exception] = field(default_factory=dict)
     """Agents whose new numbers cannot be published, and why."""
 
+    may_ask: bool | None = None
+    """Whether the platform may be asked, where others share the agents; None: nobody does."""
     unfit_at_all: bool = False
     """Not even what was published before can be."""
 
@@ -155,6 +157,7 @@ class Crew:
             elapsed=self.time,
             sleep=self.alarm.sleep,
             chance=Random(1),
+            may_ask=None if self.may_ask is None else lambda: bool(self.may_ask),
         )
         return self.fleet
 
