@@ -188,6 +188,8 @@ STATE: Final[Section] = {
     "path": one(readers.state_path),
     "url": one(postgresql.url, secret=True),
     "password_file": file,
+    "replicas": one(readers.boolean),
+    "lease": one(readers.duration),
 }
 ROOT: Final[Section] = {
     "api": read_api,

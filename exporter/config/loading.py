@@ -25,6 +25,8 @@ ENVIRONMENT: Final = {
 }
 """Variables that stand in for keys of ``api`` where there is no file; ``UNPOD_AGENTS`` stands in for ``agents``."""
 
+_SHORTEST_LEASE: Final = 2.0
+"""Seconds, for tests; what is less is no time for a slow answer."""
 _TOKEN_PATHS: Final = ("api", "api.token", "api.token_file")
 _TEXT: Final = "tag:yaml.org,2002:str"
 
@@ -165,6 +167,12 @@ def _check_state(document: Document, values: Values) -> None:
         document.wrong("state.url", "is given, and so is state.path; keep one of the two")
     elif "password_file" in state and "url" not in state and document.sound("state.url"):
         document.wrong("state.password_file", "is given without state.url, which it belongs to")
+    if state.get("replicas") and "url" not in state and document.sound("state.url"):
+        document.wrong("state.replicas", "needs state.url: replicas share the agents through a PostgreSQL database")
+    if "lease" in state and not state.get("replicas") and document.sound("state.replicas"):
+        document.wrong("state.lease", "is given without state.replicas: true, which it belongs to")
+    elif state.get("lease", _SHORTEST_LEASE) < _SHORTEST_LEASE:
+        document.wrong("state.lease", f"must be {format_duration(_SHORTEST_LEASE)} or more; 30s is a good one")
 
 
 def _check_staleness(document: Document, values: Values) -> None:

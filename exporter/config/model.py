@@ -99,6 +99,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """``postgresql://user@host/database``, without a password."""
     password_file: Path | None = None
+    replicas: bool = False
+    """Whether others share the agents, and the database at `url`."""
+    lease: float = 30.0
+    """How long a replica holds its agents without a word of it."""
 
     @property
     def words(self) -> str:

@@ -51,9 +51,16 @@ def _value(name: str, key: str, held: msgspec.Struct) -> Any:
         return {inner: _plain(inner, getattr(held, inner)) for inner in TLS}
     words = _WORDS.get((name, key), {})
     value = getattr(held, key)
-    if isinstance(held, State) and key == "path" and held.url is not None:
+    if isinstance(held, State) and key in _without_meaning(held):
         return None
     return words[value] if value in words else _plain(key, value)
+
+
+def _without_meaning(state: State) -> tuple[str, ...]:
+    """Keys that may not be given beside the others."""
+    if state.url is None:
+        return ("replicas", "lease")
+    return ("path",) if state.replicas else ("path", "lease")
 
 
 def _agent(agent: AgentConfig) -> dict[str, Any]:

@@ -45,6 +45,7 @@ FAILURE_REASON: Final = Label("reason", vocabulary.FAILURE_REASONS)
 POLL_FAILURE_REASON: Final = Label("reason", REASONS)
 FIELD: Final = Label("field", vocabulary.FIELDS)
 ENDPOINT: Final = Label("endpoint", ("tasks", "agents"))
+REPLICA: Final = Label("replica_name")
 API_CODE: Final = Label("code", always=("200",))
 
 _POLLS: Final = (
@@ -273,6 +274,55 @@ _PROCESS: Final = (
         kind=Kind.GAUGE,
         help="1, with which shard of how many this exporter is",
         labels=(Label("shard_index"), Label("shard_count")),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_replica_info",
+        kind=Kind.GAUGE,
+        help="1, with what this exporter is called among those that share the agents; not shown where it is alone",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_replicas",
+        kind=Kind.GAUGE,
+        help="Exporters that share the agents and are alive, as far as this one knows",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_leases_held",
+        kind=Kind.GAUGE,
+        help="Agents that this exporter holds: it alone polls, counts and shows them",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_leases_free",
+        kind=Kind.GAUGE,
+        help="Agents that no exporter holds, as far as this one knows",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_leases_lost_total",
+        kind=Kind.COUNTER,
+        help="Agents that others took over, since this exporter could not renew its leases in time",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_leases_last_renewal_timestamp_seconds",
+        kind=Kind.GAUGE,
+        help="When this exporter last renewed its leases in the database, as a Unix timestamp; 0: never yet",
+        labels=(REPLICA,),
+        scope=Scope.PROCESS,
+    ),
+    Family(
+        name="unpod_exporter_api_requests_share_per_minute",
+        kind=Kind.GAUGE,
+        help="How many requests within a minute this exporter may begin, of those that all together may",
+        labels=(REPLICA,),
         scope=Scope.PROCESS,
     ),
     Family(

@@ -25,6 +25,7 @@ _OPEN: Final = {
     "name": "open: the agent's own name",
     "version": "open",
     "python_version": "open",
+    "replica_name": "open: what the machine or the pod is called",
     "shard_index": "a number from 0",
     "shard_count": "a number from 1",
 }

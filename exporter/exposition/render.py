@@ -90,9 +90,13 @@ class Board:
         pieces = chain.from_iterable(column.pieces() for column in columns)
         return b"".join(pieces if agents else chain(pieces, self._totals.pieces(form)))
 
+    def sums(self, form: Format) -> bytes:
+        """The sums over all agents alone, without what ends the format."""
+        return b"".join(self._totals.pieces(form))
+
     def packed(self, form: Format, now: float) -> tuple[Iterable[Packed], bytes]:
         """The same of all agents: their families, of which only those are packed that changed, and the sums."""
-        return [column.packed() for column in self._everything(form, now)], b"".join(self._totals.pieces(form))
+        return [column.packed() for column in self._everything(form, now)], self.sums(form)
 
     def _everything(self, form: Format, now: float) -> Sequence[Column]:
         if form not in self._sheets:

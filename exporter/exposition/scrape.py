@@ -28,15 +28,23 @@ class Scrape:
     Args:
         clock: Unix seconds, for what is fresh.
         timer: monotonic seconds, for how long it took.
+        may_show: whether what agents have published may be shown now; until then it is kept.
     """
 
     def __init__(
-        self, board: Board, telemetry: Telemetry, *, clock: Callable[[], float], timer: Callable[[], float]
+        self,
+        board: Board,
+        telemetry: Telemetry,
+        *,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+        may_show: Callable[[], bool] = lambda: True,
     ) -> None:
         self._board = board
         self._telemetry = telemetry
         self._clock = clock
         self._timer = timer
+        self._may_show = may_show
 
     def __call__(self, accept: str | None, accept_encoding: str | None, agents: Sequence[str] = ()) -> Answer:
         """The metrics, as the request headers ask for them; 404 if one of ``agents`` has published nothing."""
@@ -56,13 +64,20 @@ class Scrape:
         Raises:
             UnknownAgentError: one of ``agents`` has published nothing.
         """
-        about_agents = self._board.render(form, self._clock(), agents)
+        about_agents = (
+            self._board.render(form, self._clock(), agents) if self._may_show() else self._without(form, agents)
+        )
         about_itself = b"" if agents else self._telemetry.render(form)
         return b"".join((about_agents, about_itself, form.end))
+
+    def _without(self, form: Format, agents: Sequence[str]) -> bytes:
+        return b"" if agents else self._board.sums(form)
 
     def _packed(self, form: Format, agents: Sequence[str]) -> bytes:
         """The same, packed; what agents show only where it changed since it was packed last."""
         if agents:
             return packing.gzip((), self.text(form, agents))
+        if not self._may_show():
+            return packing.gzip((), self.text(form))
         about_agents, sums = self._board.packed(form, self._clock())
         return packing.gzip(about_agents, b"".join((sums, self._telemetry.render(form), form.end)))

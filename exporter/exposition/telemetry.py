@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import product
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +27,30 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 _COUNTED: Final = {"counter": "_total", "histogram": "_sum", "summary": "_sum"}
 """Types that have ``_created``, and the suffix of the last sample before it."""
+
+
+class Standing(Protocol):
+    """How an exporter stands among those that share the agents."""
+
+    @property
+    def alive(self) -> int:
+        """How many of them there are."""
+
+    @property
+    def held(self) -> int:
+        """How many agents it holds."""
+
+    @property
+    def free(self) -> Sized:
+        """The agents that nobody holds."""
+
+    @property
+    def renewed(self) -> float | None:
+        """When it last renewed what it holds, in Unix seconds; None: never yet."""
+
+    @property
+    def share(self) -> int:
+        """How many requests it may begin within a minute."""
 
 
 class Telemetry:
@@ -62,6 +86,14 @@ class Telemetry:
         self._commit_failures = metrics.counter("state_commit_failures_total")
         self._uncommitted = metrics.gauge("state_uncommitted_tasks")
         self._rendered = metrics.gauge("scrape_render_duration_seconds")
+        self._name = ""
+        self._replica = metrics.gauge("replica_info")
+        self._replicas = metrics.gauge("replicas")
+        self._leases = metrics.gauge("leases_held")
+        self._leases_free = metrics.gauge("leases_free")
+        self._leases_lost = metrics.counter("leases_lost_total")
+        self._renewed = metrics.gauge("leases_last_renewal_timestamp_seconds")
+        self._share = metrics.gauge("api_requests_share_per_minute")
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -70,6 +102,21 @@ class Telemetry:
         """Which shard of how many this exporter is; unless told, the only one."""
         self._shard.clear()
         self._shard.labels(str(index), str(count)).set(1)
+
+    def replica(self, name: str, standing: Callable[[], Standing]) -> None:
+        """This exporter is one of several that share the agents; what tells how it stands among them."""
+        self._replica.labels(name).set(1)
+        self._replicas.labels(name).set_function(lambda: standing().alive)
+        self._leases.labels(name).set_function(lambda: standing().held)
+        self._leases_free.labels(name).set_function(lambda: len(standing().free))
+        self._leases_lost.labels(name).inc(0)
+        self._renewed.labels(name).set_function(lambda: standing().renewed or 0.0)
+        self._share.labels(name).set_function(lambda: standing().share)
+        self._name = name
+
+    def leases_lost(self, many: int) -> None:
+        """So many agents were taken over by others."""
+        self._leases_lost.labels(self._name).inc(many)
 
     def listed(self, skipped: int) -> None:
         """The list of agents has been read, so many entries of which were skipped."""
@@ -131,7 +178,7 @@ class Telemetry:
         return encode("".join(self._lines(form)))
 
     def _lines(self, form: Format) -> Iterator[str]:
-        for metric in self._registry.collect():
+        for metric in filter(_is_told, self._registry.collect()):
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
             yield header(form, name, metric.type, metric.documentation, metric.unit)
             yield from self._samples(metric, form)
@@ -148,6 +195,11 @@ class Telemetry:
             yield sample(one.name, inside, one.value)
             if form.created and metric.type in _COUNTED and one.name == last:
                 yield sample(created, inside, self._started)
+
+
+def _is_told(metric: Metric) -> bool:
+    """Whether there is anything to show of it: not, of what only those have who share agents, with those who do not."""
+    return bool(metric.samples)
 
 
 class _Metrics:

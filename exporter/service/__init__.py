@@ -1,6 +1,7 @@
 """Builds the parts and runs them: the only place that knows them all."""
 
-from exporter.service.assembly import Clock, Exporter, all_readable, assembled, poll_once, probe_platform, probe_state
+from exporter.service.assembly import Exporter, all_readable, assembled, poll_once, probe_platform, probe_state
+from exporter.service.clock import Clock
 from exporter.service.moving import export_state, import_state
 from exporter.service.parts import only
 from exporter.service.past import Past, PastError, write_past

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
 
 import msgspec
 
@@ -19,13 +18,16 @@ from exporter.exposition.scrape import Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.overview import Overview
 from exporter.progress import Display
-from exporter.service import parts
+from exporter.service import parts, sharing
+from exporter.service.clock import REAL, Clock
 from exporter.service.readings import Readings
 from exporter.survey import Finding, Readable, probe, survey
 from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
 from exporter.tracking.overlay import Overlay
+from exporter.tracking.replicas.member import Member
+from exporter.tracking.replicas.registry import Tenure
 from exporter.tracking.report import Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
@@ -33,19 +35,6 @@ from exporter.tracking.storage import State, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
-
-
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
-    """The time of all parts."""
-
-    now: Callable[[], float] = time.time
-    """Unix seconds."""
-    elapsed: Callable[[], float] = time.monotonic
-    """Seconds that never jump."""
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
-REAL: Final = Clock()
 
 
 class Exporter:
@@ -60,6 +49,7 @@ class Exporter:
         storage: Overlay,
         telemetry: Telemetry,
         clock: Clock,
+        tenure: Tenure | None = None,
     ) -> None:
         self.config = config
         """The settings in force."""
@@ -69,7 +59,11 @@ class Exporter:
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.readings = Readings(telemetry, clock.now)
-        self.scrape = Scrape(self._board, telemetry, clock=clock.now, timer=time.perf_counter)
+        self.member: Member | None = None
+        """This exporter as one of several; None: it is alone."""
+        self.scrape = Scrape(
+            self._board, telemetry, clock=clock.now, timer=time.perf_counter, may_show=lambda: self._is_sure
+        )
 
         def track(agent: str) -> Tracker:
             return Tracker(
@@ -91,7 +85,20 @@ class Exporter:
             now=clock.now,
             elapsed=clock.elapsed,
             sleep=clock.sleep,
+            may_ask=(lambda: self.member is not None and self.member.may_ask) if tenure is not None else None,
         )
+        if tenure is not None:
+            self.member = sharing.member(
+                config,
+                self.fleet,
+                tenure,
+                client,
+                allowed=lambda: self.config.api.requests_per_minute,
+                allow=self._allow,
+                log=log,
+                telemetry=telemetry,
+                clock=clock,
+            )
         telemetry.schedule(lambda: self.fleet.lag)
         self.overview = Overview(
             version=__version__,
@@ -106,6 +113,33 @@ class Exporter:
             certificate=lambda: self.readings.certificate(),
         )
 
+    @property
+    def _is_sure(self) -> bool:
+        return self.member is None or self.member.is_sure
+
+    def waits_for(self) -> str | None:
+        """Why this exporter is not ready yet, in words; None: it is."""
+        return self.fleet.waits_for() if self.member is None else self.member.waits_for()
+
+    async def run(self) -> None:
+        """Polls until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.fleet.run(), name="polling")
+            if self.member is not None:
+                group.create_task(self.member.run(), name="sharing")
+
+    def _allow(self, per_minute: int) -> None:
+        """This exporter may begin so many requests; 0: it polls no agent then."""
+        self._client.allow(max(1, per_minute))
+        self.fleet.allow(max(1, per_minute))
+
+    def _shared(self, config: Config) -> Config:
+        """The settings with this exporter's share of the requests."""
+        if self.member is None:
+            return config
+        share = max(1, self.member.standing.share)
+        return msgspec.structs.replace(config, api=msgspec.structs.replace(config.api, requests_per_minute=share))
+
     async def obey(self, config: Config) -> None:
         """Other settings from now on, but for the state, which is what it was.
 
@@ -116,13 +150,13 @@ class Exporter:
         if config.api != before.api or rules != self._rules:
             async with self.fleet.paused():
                 if config.api != before.api:
-                    await self._client.change(parts.settings(config), parts.token(config))
+                    await self._client.change(parts.settings(self._shared(config)), parts.token(config))
                     self.fleet.retry_failing()
                 self._rules = rules
                 for tracker in self.fleet.trackers.values():
                     await self._teach(tracker, rules)
                 self._board.adopt(catalog.families(parts.shown(config)))
-        await self.fleet.replan(parts.plan(config))
+        await self.fleet.replan(parts.plan(self._shared(config)))
         self.config = config
 
     async def _teach(self, tracker: Tracker, rules: Rules) -> None:
@@ -171,16 +205,25 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
         telemetry.not_committed()
         log.error("state file was gone", **parts.rewritten_in_words(what))
 
-    state = await opened(config, clock, committed=telemetry.committed, told=told, rewritten=rewritten)
-    storage = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
+    tenure = Tenure() if config.state.replicas else None
+    state = await opened(
+        config, clock, committed=telemetry.committed, told=told, rewritten=rewritten, tenure=tenure
+    )
+    overlay = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
+    # What is kept in memory must not be committed once somebody else has the agent: so nothing is.
+    storage: Storage = overlay if tenure is None else state
     try:
-        telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=storage.uncommitted)
+        telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=overlay.uncommitted)
         if state.created >= started:
             log.info("new state begun", state=parts.state_in_words(config), backfill=parts.backfill_in_words(config))
         async with connected(config, telemetry, clock) as client:
-            exporter = Exporter(config, log, client, state, storage, telemetry, clock)
+            exporter = Exporter(config, log, client, state, storage, telemetry, clock, tenure)
             await exporter.fleet.resume(await storage.agents())
-            yield exporter
+            try:
+                yield exporter
+            finally:
+                if exporter.member is not None:
+                    await exporter.member.close()
     finally:
         await storage.close()
 
@@ -192,8 +235,12 @@ async def opened(
     committed: Callable[[float], None],
     told: Callable[[SetAside], None],
     rewritten: Callable[[Rewritten], None] = lambda what: None,
+    tenure: Tenure | None = None,
 ) -> State:
-    """The state that the settings name. Raises ``StorageError`` where it cannot be used."""
+    """The state that the settings name: alone, unless there is a ``tenure`` to share it by.
+
+    Raises ``StorageError`` where it cannot be used.
+    """
     if config.state.url is None:
         return await SqliteStorage.open(
             config.state.path, clock=clock.now, committed=committed, told=told, rewritten=rewritten
@@ -201,7 +248,14 @@ async def opened(
     with _psycopg():
         from exporter.tracking import postgres
     target = postgres.Target(url=config.state.url, password_file=config.state.password_file)
-    return await postgres.PostgresStorage.open(target, clock=clock.now, committed=committed, elapsed=clock.elapsed)
+    return await postgres.PostgresStorage.open(
+        target,
+        shared=tenure is not None,
+        fence=None if tenure is None else postgres.fence(tenure),
+        clock=clock.now,
+        committed=committed,
+        elapsed=clock.elapsed,
+    )
 
 
 @contextmanager
@@ -263,7 +317,8 @@ async def probe_platform(config: Config, say: Callable[[Finding], None]) -> bool
 
 async def poll_once(config: Config, log: Log, display: Display) -> tuple[str, bool]:
     """Polls every agent once; the metrics as text, and whether all went well."""
-    async with assembled(config, log) as exporter:
+    alone = msgspec.structs.replace(config, state=msgspec.structs.replace(config.state, replicas=False))
+    async with assembled(alone, log) as exporter:
         with display:
             exporter.shows_progress(display)
             outcomes = await exporter.fleet.once()

@@ -14,7 +14,8 @@ from typing import IO
 
 from exporter.config import Config
 from exporter.service import parts
-from exporter.service.assembly import REAL, opened
+from exporter.service.assembly import opened
+from exporter.service.clock import REAL
 from exporter.tracking import moving
 from exporter.tracking.damage import SetAside
 from exporter.tracking.log import Log

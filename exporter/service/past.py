@@ -26,7 +26,8 @@ from exporter.past.seam import Seam
 from exporter.past.writer import Span, Writer, Written
 from exporter.progress import Display
 from exporter.service import parts
-from exporter.service.assembly import REAL, Clock, connected, opened
+from exporter.service.assembly import connected, opened
+from exporter.service.clock import REAL, Clock
 from exporter.tracking import files, sqlite
 from exporter.tracking.log import Log
 from exporter.tracking.roster import chosen

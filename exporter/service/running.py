@@ -19,7 +19,8 @@ from exporter import __version__
 from exporter.config import Config
 from exporter.logs import Verbosity
 from exporter.progress import Display
-from exporter.service.assembly import REAL, Clock, Exporter, assembled
+from exporter.service.assembly import Exporter, assembled
+from exporter.service.clock import REAL, Clock
 from exporter.service.entrance import Entrance, Refusals
 from exporter.service.parts import state_in_words
 from exporter.service.readings import Readings
@@ -97,7 +98,7 @@ async def serving(
         reloader = Reloader(exporter, entrance, source, log, notifier, read=exporter.readings.of("settings"))
         pages = Pages(
             metrics=exporter.scrape,
-            ready=exporter.fleet.waits_for,
+            ready=exporter.waits_for,
             status=exporter.overview.status,
             agent=exporter.overview.agent,
             config=reloader.config,
@@ -115,11 +116,13 @@ async def serving(
             with display:
                 exporter.shows_progress(display)
                 async with asyncio.TaskGroup() as group:
-                    polling = group.create_task(exporter.fleet.run(), name="polling")
+                    polling = group.create_task(exporter.run(), name="polling")
                     watching = group.create_task(reloader.watch(hangup, clock.sleep), name="reloading")
                     looking = group.create_task(entrance.watch(clock.sleep), name="web config")
                     settling = group.create_task(_settled(exporter, clock), name="settling")
                     yield exporter, bound
+                    if exporter.member is not None:
+                        await exporter.member.leave()
                     for task in (settling, looking, watching, polling):
                         task.cancel()
 
@@ -127,7 +130,7 @@ async def serving(
 async def _settled(exporter: Exporter, clock: Clock) -> None:
     """Once every agent has been polled, what there is stays: the garbage collector need not look through it again and
     again, while scrapes wait."""
-    while exporter.fleet.waits_for() is not None:
+    while exporter.waits_for() is not None:
         await clock.sleep(1.0)
     gc.collect()
     gc.freeze()

@@ -100,6 +100,18 @@ WRONG_VALUES = [
         "state.url: is given, and so is state.path; keep one of the two",
     ),
     (
+        TOKEN + "state: {replicas: true}",
+        "state.replicas: needs state.url: replicas share the agents through a PostgreSQL database",
+    ),
+    (
+        TOKEN + "state: {url: postgresql://db/unpod, lease: 1m}",
+        "state.lease: is given without state.replicas: true, which it belongs to",
+    ),
+    (
+        TOKEN + "state: {url: postgresql://db/unpod, replicas: true, lease: 1s}",
+        "state.lease: must be 2s or more; 30s is a good one",
+    ),
+    (
         TOKEN + "state: {password_file: config.yaml}",
         "state.password_file: is given without state.url, which it belongs to",
     ),

@@ -15,8 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.exposition.family import Family, Kind, Scope
 from exporter.exposition.lines import Format
 from exporter.exposition.telemetry import Telemetry
+from exporter.tracking.replicas.member import Standing
 
 SINCE = 1_700_000_000.0
+
+
+STANDING = Standing(
+    replica="pod-0", sure=True, renewed=SINCE, held=7, share=20, alive=3, elsewhere={"x": "pod-1"}, free=("y", "z")
+)
 
 
 def values(telemetry: Telemetry) -> dict[str, float]:
@@ -117,10 +123,26 @@ def test_the_process_and_python_are_shown(telemetry: Telemetry) -> None:
 def test_every_family_of_the_catalog_is_there_as_the_catalog_says(
     telemetry: Telemetry, catalog: tuple[Family, ...]
 ) -> None:
+    telemetry.replica("pod-0", lambda: STANDING)
     text = telemetry.render(Format.TEXT).decode()
     for family in catalog:
         if family.scope is Scope.PROCESS:
             assert f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n" in text
+
+
+def test_how_it_stands_among_others_is_shown_where_there_can_be_others(telemetry: Telemetry) -> None:
+    assert not [name for name in values(telemetry) if "lease" in name or "replica" in name]
+    telemetry.replica("pod-0", lambda: STANDING)
+    telemetry.leases_lost(2)
+    shown = values(telemetry)
+    assert {name: shown[f'{name}{{replica_name="pod-0"}}'] for name in ("leases_held", "leases_free", "replicas")} == {
+        "leases_held": 7,
+        "leases_free": 2,
+        "replicas": 3,
+    }
+    assert shown['leases_lost_total{replica_name="pod-0"}'] == 2
+    assert shown['leases_last_renewal_timestamp_seconds{replica_name="pod-0"}'] == SINCE
+    assert shown['api_requests_share_per_minute{replica_name="pod-0"}'] == 20
 
 
 def test_openmetrics_says_since_when_everything_is_counted(telemetry: Telemetry) -> None:

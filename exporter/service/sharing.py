@@ -1,0 +1,58 @@
+"""The exporter as one of several replicas, where the settings say so."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from exporter.config import Config
+from exporter.exposition.telemetry import Telemetry
+from exporter.service.clock import Clock
+from exporter.tracking.fleet import Fleet
+from exporter.tracking.log import Log
+from exporter.tracking.replicas.member import Member
+from exporter.tracking.replicas.registry import Tenure
+from exporter.unpod.client import Client
+
+_HURRY = 0.1
+"""The part of a lease after which a piece of work with the database is given up, so that there is time for others."""
+_SHORTEST = 2.0
+"""Seconds that it has in any case."""
+
+
+def member(
+    config: Config,
+    fleet: Fleet,
+    tenure: Tenure,
+    client: Client,
+    *,
+    allowed: Callable[[], int],
+    allow: Callable[[int], None],
+    log: Log,
+    telemetry: Telemetry,
+    clock: Clock,
+) -> Member:
+    """One replica; the state is open already."""
+    from exporter.tracking.postgres import Leases, Limits, Target
+
+    lease = config.state.lease
+    patience = max(_SHORTEST, lease * _HURRY)
+    limits = Limits(connect=patience, work=patience, rest=0.0)
+    target = Target(url=config.state.url or "", password_file=config.state.password_file)
+    made = Member(
+        Leases(target, limits=limits, elapsed=clock.elapsed),
+        fleet,
+        tenure,
+        name=socket.gethostname(),
+        lease=lease,
+        log=log,
+        allowed=allowed,
+        begun=lambda: client.usage().begun,
+        allow=allow,
+        lost=telemetry.leases_lost,
+        now=clock.now,
+        elapsed=clock.elapsed,
+        sleep=clock.sleep,
+    )
+    telemetry.replica(made.name, lambda: made.standing)
+    return made

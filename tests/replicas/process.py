@@ -1,0 +1,30 @@
+"""`run` in a process of its own, whose clock is a file, and wrong by some seconds; what does not jump is real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from exporter import service
+from exporter.config import load
+from exporter.progress import opened
+from exporter.web.listen import Address
+
+
+def main(config: str, clock: str, skew: str, port: str) -> None:
+    """Serves at the port until it is stopped."""
+
+    def now() -> float:
+        return float(Path(clock).read_text()) + float(skew)
+
+    log, display = opened("info", "logfmt", time.monotonic)
+    web = service.Web(listen=(Address("127.0.0.1", int(port)),))
+    told = service.Clock(now=now)
+    asyncio.run(service.run(load(Path(config), os.environ), web, log, display, clock=told))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
