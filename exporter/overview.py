@@ -50,6 +50,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the settings have between two polls."""
     bad_files: Callable[[], tuple[BadFile, ...]]
     certificate: Callable[[], Certificate | None]
+    others: Callable[[], str] = lambda: ""
+    """What others who share the agents do with the rest of them, for people; empty where there is nobody else."""
 
     def status(self) -> Status:
         """All agents."""
@@ -58,7 +60,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             started=self.started,
             now=self.now(),
             agents=tuple(self._agent(handle, tracker) for handle, tracker in self.fleet.trackers.items()),
-            notice=self.fleet.notice,
+            notice=" ".join(filter(None, (self.fleet.notice, self.others()))),
             discovers=self.fleet.discovers,
             platform=self.platform(),
             requests=self._requests(),

@@ -31,7 +31,7 @@ from exporter.tracking.replicas.registry import Tenure
 from exporter.tracking.report import Report
 from exporter.tracking.rules import Rules
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import State, StorageError
+from exporter.tracking.storage import State, Storage, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
@@ -65,9 +65,12 @@ class Exporter:
             self._board, telemetry, clock=clock.now, timer=time.perf_counter, may_show=lambda: self._is_sure
         )
 
+        # What is kept in memory must not be committed once somebody else has the agent: so nothing is.
+        committed: Storage = storage if tenure is None else state
+
         def track(agent: str) -> Tracker:
             return Tracker(
-                agent, client, storage, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
+                agent, client, committed, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
             )
 
         async def listed() -> Iterable[Agent]:
@@ -111,6 +114,7 @@ class Exporter:
             interval=lambda: self.config.polling.interval,
             bad_files=lambda: self.readings.bad,
             certificate=lambda: self.readings.certificate(),
+            others=lambda: "" if self.member is None else sharing.in_words(self.member.standing),
         )
 
     @property
@@ -206,14 +210,10 @@ async def assembled(config: Config, log: Log, clock: Clock = REAL) -> AsyncItera
         log.error("state file was gone", **parts.rewritten_in_words(what))
 
     tenure = Tenure() if config.state.replicas else None
-    state = await opened(
-        config, clock, committed=telemetry.committed, told=told, rewritten=rewritten, tenure=tenure
-    )
-    overlay = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
-    # What is kept in memory must not be committed once somebody else has the agent: so nothing is.
-    storage: Storage = overlay if tenure is None else state
+    state = await opened(config, clock, committed=telemetry.committed, told=told, rewritten=rewritten, tenure=tenure)
+    storage = Overlay(state, log, clock=clock.now, failed=telemetry.not_committed)
     try:
-        telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=overlay.uncommitted)
+        telemetry.state(state.size, lambda: state.created, set_aside=state.set_aside, uncommitted=storage.uncommitted)
         if state.created >= started:
             log.info("new state begun", state=parts.state_in_words(config), backfill=parts.backfill_in_words(config))
         async with connected(config, telemetry, clock) as client:

@@ -13,8 +13,8 @@ from exporter.config.quantities import format_duration
 from exporter.exposition import catalog
 from exporter.tracking import storage
 from exporter.tracking.damage import Rewritten, SetAside
-from exporter.tracking.fleet import Named, Plan
 from exporter.tracking.overlay import Overlay
+from exporter.tracking.plan import Named, Plan
 from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.rules import Rules
 from exporter.tracking.tallies import Limits

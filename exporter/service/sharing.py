@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from exporter.config import Config
 from exporter.exposition.telemetry import Telemetry
 from exporter.service.clock import Clock
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
-from exporter.tracking.replicas.member import Member
+from exporter.tracking.replicas.member import Member, Standing
 from exporter.tracking.replicas.registry import Tenure
 from exporter.unpod.client import Client
 
-_HURRY = 0.1
+_HURRY: Final = 0.1
 """The part of a lease after which a piece of work with the database is given up, so that there is time for others."""
-_SHORTEST = 2.0
+_SHORTEST: Final = 2.0
 """Seconds that it has in any case."""
+_NAMED: Final = 20
+"""How many agents of another replica are named to people."""
 
 
 def member(
@@ -56,3 +59,25 @@ def member(
     )
     telemetry.replica(made.name, lambda: made.standing)
     return made
+
+
+def in_words(standing: Standing) -> str:
+    """What a replica and the others do, for people."""
+    if not standing.sure:
+        return (
+            f"This is the replica {standing.replica}. It has not reached the database lately, and shows no agent until "
+            "it does: another one may have taken over."
+        )
+    by_name: dict[str, list[str]] = {}
+    for agent, name in standing.elsewhere.items():
+        by_name.setdefault(name, []).append(agent)
+    others = [f"{name} polls {_some(agents)}" for name, agents in sorted(by_name.items())]
+    free = [f"nobody polls {_some(standing.free)} yet"] if standing.free else []
+    told = "; ".join((*others, *free)) or "the others poll no agent"
+    return f"This is the replica {standing.replica}, one of {standing.alive}: {told}."
+
+
+def _some(agents: Sequence[str]) -> str:
+    """The first of them by name, and how many more there are."""
+    more = len(agents) - _NAMED
+    return ", ".join(agents[:_NAMED]) + (f" and {more} more" if more > 0 else "")

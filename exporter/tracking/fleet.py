@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -11,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from exporter.tracking.folding import Folding
 from exporter.tracking.log import Log, whereabouts
+from exporter.tracking.plan import Plan
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen, digest_of
@@ -26,40 +25,10 @@ from exporter.tracking.schedule import (
     until_next_look,
 )
 from exporter.tracking.storage import StateTaken
+from exporter.tracking.telling import Teller
 from exporter.tracking.tracker import Tracker
-from exporter.unpod.errors import Unauthorized, UnpodError
+from exporter.unpod.errors import Unauthorized
 from exporter.unpod.facts import Agent
-
-
-class Named(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent that the operator has named."""
-
-    handle: str
-    interval: float | None = None
-    """Seconds; None: that of all."""
-    labels: tuple[tuple[str, str], ...] = ()
-    """More labels for ``agent_info``."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Which agents are polled, and how often."""
-
-    interval: float = 60.0
-    """Seconds."""
-    named: tuple[Named, ...] = ()
-    choice: Choice | None = None
-    """Which of the listed agents are polled as well; None: none of them."""
-    list_interval: float | None = 600.0
-    """Seconds between two looks at the list of agents, which also tells their names; None: it is never read."""
-    requests_per_minute: float | None = None
-    """How many are allowed, for which intervals are stretched where need be; None: any number."""
-
-
-class _Trouble(msgspec.Struct, frozen=True):
-    """Failures in a row, and the reason of the last one."""
-
-    failures: int
-    reason: str
 
 
 class Fleet:
@@ -94,7 +63,7 @@ class Fleet:
         self._publish = publish
         self._remove = remove
         self._log = log
-        self._fold = Folding(log, now)
+        self._teller = Teller(log, now)
         self._now = now
         self._elapsed = elapsed
         self._sleep = sleep
@@ -109,14 +78,11 @@ class Fleet:
         """Agents that are not wanted, whoever may think so: the list says it, or they have left it."""
         self._hidden: set[str] = set()
         """Agents that are not shown any more, although they still may be polled for a moment."""
-        self._troubles: dict[str, _Trouble] = {}
         self._shown: dict[str, Report] = {}
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._due: dict[str, float] = {}
         """When each agent that sleeps is polled, in seconds of ``elapsed``: a clock that is set moves no poll."""
         self._stretch = Stretch(plan.requests_per_minute)
-        self._told_factor = 1.0
-        """What was last said of the factor."""
         self._gone: frozenset[str] = frozenset()
         """Agents that are listed no more."""
         self._group: asyncio.TaskGroup | None = None
@@ -241,7 +207,7 @@ class Fleet:
                 await asyncio.get_running_loop().create_future()
         finally:
             self._group = None
-            self._fold.unfold(now=True)
+            self._teller.unfold()
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -299,7 +265,7 @@ class Fleet:
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
         the pause ends."""
-        for handle in self._troubles:
+        for handle in self._teller.failing:
             self._due.pop(handle, None)
         if self._list_failures:
             self._next_look = None
@@ -311,7 +277,7 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             polls = {handle: group.create_task(self._poll(handle)) for handle in self.trackers}
         await self._let_go_of_those_that_have_left()
-        self._fold.unfold(now=True)
+        self._teller.unfold()
         return {handle: poll.result() for handle, poll in polls.items()}
 
     def show(self, handle: str) -> None:
@@ -368,7 +334,7 @@ class Fleet:
         """Shows an agent no more. Whether it was there: it may have left by itself just now."""
         self._stretch.forget(handle)
         self._loops.pop(handle, None)
-        self._troubles.pop(handle, None)
+        self._teller.forget(handle)
         self._due.pop(handle, None)
         self._shown.pop(handle, None)
         if self.trackers.pop(handle, None) is None:
@@ -441,7 +407,8 @@ class Fleet:
             await self._heed(tuple(await self._listed()))
             self._list_failures = 0
         except Exception as error:
-            self._tell_list_failure(error)
+            self._list_failures += 1
+            self.notice = self._teller.not_listed(error)
         self._looked = True
 
     async def _heed(self, listed: Collection[Agent]) -> None:
@@ -456,13 +423,13 @@ class Fleet:
         for handle in self.trackers.keys() & told.keys():
             self.trackers[handle].identify(told[handle])
         for handle in fresh:
-            self._fold.tell(self._log.info, "agent discovered", agent=handle)
+            self._teller.discovered(handle)
             await self._welcome(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
         self._settle()
         self._show_all()
-        self.notice = "" if self.trackers else _NOBODY.format(len(told))
+        self.notice = "" if self.wanted else _NOBODY.format(len(told))
 
     async def _follow(self, handle: str, wait: float) -> None:
         if wait:
@@ -496,7 +463,7 @@ class Fleet:
             outcome = tracker.spoil(error)
             self._show_failure(handle)
         self._learn(handle, outcome)
-        self._tell(handle, outcome)
+        self._teller.polled(handle, outcome)
         return outcome
 
     def _learn(self, handle: str, outcome: Outcome) -> None:
@@ -513,20 +480,9 @@ class Fleet:
     def _settle(self) -> None:
         """Stretches all intervals as far as need be, and says so when that begins, has doubled, or ends."""
         self._stretch.settle()
-        factor = self._stretch.factor
-        if factor == 1.0 and self._told_factor > 1.0:
-            self._told_factor = factor
-            self._log.info("agents are polled at their interval again", seconds=self._plan.interval)
-        elif factor >= 2.0 * self._told_factor or factor > 1.0 == self._told_factor:
-            self._told_factor = factor
-            self._log.warning(
-                "agents are polled less often than they should be",
-                seconds=round(self._plan.interval * factor, 1),
-                instead_of=self._plan.interval,
-                requests_per_minute=self._plan.requests_per_minute,
-                needed=math.ceil(self._stretch.needed),
-                advice=_STRETCHED,
-            )
+        self._teller.stretched(
+            self._stretch.factor, self._plan.interval, self._plan.requests_per_minute, self._stretch.needed
+        )
 
     def _has_left(self, handle: str) -> bool:
         """Whether an agent that is listed no more has nothing left to tell: all of it is settled, or it can no longer
@@ -555,6 +511,8 @@ class Fleet:
 
     def _show_failure(self, handle: str) -> None:
         """Publishes that polls fail, beside the numbers that could be shown last."""
+        if handle in self._hidden:
+            return
         last = self._shown.get(handle, Report(agent=handle, families={}, info=self._info(handle)))
         with self._going_on("agent not shown", handle):
             self._publish(msgspec.structs.replace(last, families={**last.families, **self.trackers[handle].health()}))
@@ -563,48 +521,7 @@ class Fleet:
         interval = self.interval(handle)
         if outcome.reason is None:
             return next_slot(handle, interval, self._now())
-        return after_failure(outcome.reason, self._troubles[handle].failures, interval, self._chance)
-
-    def _tell(self, handle: str, outcome: Outcome) -> None:
-        """Says what has become of a poll: what changed at info, a failure once for each reason, and its end."""
-        self._fold.unfold()
-        before = self._troubles.pop(handle, None)
-        if outcome.reason is not None:
-            trouble = _Trouble(before.failures + 1 if before else 1, outcome.reason)
-            self._troubles[handle] = trouble
-            self._tell_failure(handle, outcome, trouble, is_new=before is None or before.reason != outcome.reason)
-            return
-        if before is not None:
-            self._fold.tell(self._log.info, "agent works again", agent=handle, failures=before.failures)
-        told = {"agent": handle, "tasks": outcome.tasks, "pages": outcome.pages, "seconds": round(outcome.seconds, 3)}
-        news = outcome.news
-        if outcome.first:
-            self._log.info("history read", **told, **news)
-        elif news:
-            self._log.info("agent polled", **told, **news)
-        else:
-            self._log.debug("agent polled", **told)
-
-    def _tell_failure(self, handle: str, outcome: Outcome, trouble: _Trouble, *, is_new: bool) -> None:
-        reason, failures, error = trouble.reason, trouble.failures, outcome.error_in_words
-        if outcome.error is not None and outcome.is_defect:
-            # Not its message: that may hold a piece of an answer.
-            tell, event, error = self._log.error, "poll failed by a defect", whereabouts(outcome.error)
-        elif is_new:
-            tell, event = self._log.warning, "poll failed"
-        else:
-            self._log.debug("poll failed again", agent=handle, reason=reason, failures=failures)
-            return
-        self._fold.tell(tell, event, agent=handle, reason=reason, failures=failures, error=error)
-
-    def _tell_list_failure(self, error: Exception) -> None:
-        self._list_failures += 1
-        if isinstance(error, UnpodError):
-            self.notice = f"The list of agents could not be read: {error}"
-            self._log.warning("list of agents not read", reason=error.reason, error=str(error))
-        else:
-            self.notice = f"The list of agents could not be read: a defect of the exporter: {type(error).__name__}"
-            self._log.error("list of agents not read", reason="internal", error=whereabouts(error))
+        return after_failure(outcome.reason, self._teller.failures(handle), interval, self._chance)
 
     def _info(self, handle: str) -> dict[str, str]:
         agent = self.trackers[handle].identity
@@ -619,7 +536,3 @@ def _always() -> bool:
 _LOOK_AGAIN: Final = 0.5
 """Seconds until it is tried again whether the platform may be asked."""
 _NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."
-_STRETCHED: Final = (
-    "raise api.requests_per_minute if the platform allows it, lengthen polling.interval, or share the agents with "
-    "--shard.count"
-)

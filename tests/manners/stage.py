@@ -14,7 +14,8 @@ from exporter.simulator.faults import Fault, Faults
 from exporter.simulator.profiles import Profile
 from exporter.simulator.server import create_app
 from exporter.simulator.world import World
-from exporter.tracking.fleet import Fleet, Plan
+from exporter.tracking.fleet import Fleet
+from exporter.tracking.plan import Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
 from exporter.tracking.rules import Rules

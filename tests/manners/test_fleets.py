@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from exporter.tracking.fleet import Fleet, Plan
+from exporter.tracking.fleet import Fleet
+from exporter.tracking.plan import Plan
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice

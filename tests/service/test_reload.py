@@ -17,7 +17,7 @@ from exporter.service.assembly import assembled
 from exporter.service.entrance import Entrance
 from exporter.service.reloading import Reloader, Source
 from exporter.systemd import Notifier
-from exporter.tracking.fleet import Plan
+from exporter.tracking.plan import Plan
 from tests.service.running import (
     LEGACY,
     PATIENCE,

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from exporter.tracking.fleet import Fleet, Named, Plan
+from exporter.tracking.fleet import Fleet
+from exporter.tracking.plan import Named, Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
 from exporter.tracking.sqlite import SqliteStorage

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.plan import Named, Plan
 from exporter.tracking.roster import Choice, Shard
 from exporter.tracking.schedule import SOON
 from exporter.tracking.storage import StorageError

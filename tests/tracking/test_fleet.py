@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.plan import Named, Plan
 from exporter.tracking.roster import Choice
 from exporter.tracking.schedule import HEARTBEAT, next_slot
 from exporter.tracking.storage import StorageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.tracking.fleet import Named, Plan
+from exporter.tracking.plan import Named, Plan
 from exporter.tracking.roster import Choice, digest_of
 from exporter.tracking.storage import StateTaken
 from exporter.unpod.facts import Agent

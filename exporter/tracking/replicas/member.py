@@ -174,7 +174,13 @@ class Member:
             share=self._share,
             alive=len(names),
             elsewhere={agent: name for agent, name in sorted(others.items()) if agent not in self._tenure.epochs},
-            free=tuple(sorted(lease.agent for lease in self._view.leases if lease.holder not in names)),
+            free=tuple(
+                sorted(
+                    lease.agent
+                    for lease in self._view.leases
+                    if lease.holder not in names and self._is_wanted(lease.agent)
+                )
+            ),
         )
 
     async def run(self) -> None:
