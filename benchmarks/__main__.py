@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import databases, first_reading, fleet, past, scrape, stalls, steady
+from benchmarks import databases, first_reading, fleet, past, replicas, scrape, stalls, steady
 from benchmarks.table import Benchmark
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType(
@@ -21,6 +21,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType(
         "stalls": stalls.rows,
         "scrape": scrape.rows,
         "fleet": fleet.rows,
+        "replicas": replicas.rows,
         "databases": databases.rows,
         "past": past.rows,
     }

@@ -314,7 +314,7 @@ _PROCESS: Final = (
     Family(
         name="unpod_exporter_leases_last_renewal_timestamp_seconds",
         kind=Kind.GAUGE,
-        help="When this exporter last renewed its leases in the database, as a Unix timestamp; 0: never yet",
+        help="When this exporter last renewed its leases, as a Unix timestamp; before that, when it started",
         labels=(REPLICA,),
         scope=Scope.PROCESS,
     ),

@@ -110,7 +110,7 @@ class Telemetry:
         self._leases.labels(name).set_function(lambda: standing().held)
         self._leases_free.labels(name).set_function(lambda: len(standing().free))
         self._leases_lost.labels(name).inc(0)
-        self._renewed.labels(name).set_function(lambda: standing().renewed or 0.0)
+        self._renewed.labels(name).set_function(lambda: standing().renewed or self._started)
         self._share.labels(name).set_function(lambda: standing().share)
         self._name = name
 

@@ -127,6 +127,62 @@ EXPORTER = (
         ],
     ),
     Case("a restart of two minutes is nobody's business", exporter(60, up="1x10 0 0 1x50"), "13m"),
+    Case(
+        "a replica without its database for minutes",
+        {
+            **exporter(60),
+            selector("unpod_exporter_leases_last_renewal_timestamp_seconds", job="unpod", instance="a"): (
+                "0+60x10 600x50"
+            ),
+        },
+        "15m",
+        [
+            Fires(
+                "UnpodReplicaWithoutDatabase",
+                {"job": "unpod", "instance": "a"},
+                "a has not reached the database of the replicas for 5m 0s. It shows no agent; those that it held are "
+                "shown by others if they reach the database.",
+            )
+        ],
+    ),
+    Case(
+        "a replica that was without its database for a minute",
+        {
+            **exporter(60),
+            selector("unpod_exporter_leases_last_renewal_timestamp_seconds", job="unpod", instance="a"): (
+                "0+60x10 600 600 780+60x40"
+            ),
+        },
+        "14m",
+    ),
+    Case(
+        "agents that no replica takes, in the eyes of all",
+        {
+            **exporter(60),
+            **exporter(60, instance="b"),
+            selector("unpod_exporter_leases_free", job="unpod", instance="a", replica_name="a"): "0x5 2x55",
+            selector("unpod_exporter_leases_free", job="unpod", instance="b", replica_name="b"): "0x5 3x55",
+        },
+        "15m",
+        [
+            Fires(
+                "UnpodAgentsHeldByNobody",
+                {"job": "unpod"},
+                "No replica of job unpod polls 2 agents: nobody watches them. What happens meanwhile is counted when "
+                "somebody does.",
+            )
+        ],
+    ),
+    Case(
+        "agents that nobody takes in the eyes of one replica that knows no better",
+        {
+            **exporter(60),
+            **exporter(60, instance="b"),
+            selector("unpod_exporter_leases_free", job="unpod", instance="a", replica_name="a"): "2x60",
+            selector("unpod_exporter_leases_free", job="unpod", instance="b", replica_name="b"): "0x60",
+        },
+        "15m",
+    ),
     Case("two replicas that are up", {**exporter(60), **exporter(60, instance="b")}, "30m"),
     Case(
         "a configuration that was refused",

@@ -1,0 +1,35 @@
+"""``python -m tests.replicas [EVENTS] [SEED]``: lets so many things happen to three replicas, in any order; prints
+what has happened, and ends with an error where a number is wrong or shown twice."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+from tests.replicas.stage import staged
+from tests.replicas.story import EVENTS, ends_well
+
+
+async def go_on(events: int, seed: int) -> None:
+    random = Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        async with staged(Path(folder), seed=seed) as stage:
+            await stage.start(*stage.replicas)
+            await stage.true()
+            await stage.even()
+            for number in range(1, events + 1):
+                happens, began = random.choice(EVENTS), time.monotonic()
+                await happens(stage)
+                await stage.even()
+                sys.stdout.write(f"{number} {happens.__name__} {time.monotonic() - began:.0f} s\n")
+                sys.stdout.flush()
+            await ends_well(stage)
+
+
+if __name__ == "__main__":
+    given = [*map(int, sys.argv[1:]), *(50, 7)[len(sys.argv) - 1 :]]
+    asyncio.run(go_on(*given))
