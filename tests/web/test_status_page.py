@@ -191,7 +191,8 @@ def test_a_certificate_is_told_of_before_it_expires(lived: float, left: float, h
 
 
 def test_stretched_intervals_are_told_and_those_that_matter_stand_on_top() -> None:
-    some, many = (page_of(status(fine(), lag=lag)).words for lag in (40.0, 70.0))
+    none, some, many = (page_of(status(fine(), lag=lag)).words for lag in (0.0, 40.0, 70.0))
+    assert "Interval" not in none
     assert "100 s between two polls of an agent stretched from 60 s" in some
     assert "less often" not in some
     assert "The agent is fine, but polls are stretched" in many
