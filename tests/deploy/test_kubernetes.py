@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 RULES = ROOT / "prometheus" / "rules"
 DASHBOARDS = ROOT / "grafana" / "dashboards"
-EXPORTERS = ("base",)
+EXPORTERS = ("base", "postgresql")
 OPERATOR = "prometheus-operator"
 LARGEST_REMEMBERED = 262_144
 """Bytes of all annotations of an object: ``kubectl apply`` keeps there what it has applied."""
@@ -110,7 +110,7 @@ def test_the_user_and_the_paths_are_those_of_the_image(pod: Manifest, container:
     user = pod["spec"]["securityContext"]["runAsUser"]
     assert f"USER {user}:" in dockerfile
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert f"VOLUME {mounts['state']}\n" in dockerfile
+    assert f"VOLUME {mounts.get('state', '/var/lib/unpod-exporter')}\n" in dockerfile
     assert f"WORKDIR {mounts['config']}\n" in dockerfile
     assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in dockerfile
     assert container["image"] == f"unpod-exporter:{exporter.__version__}"
@@ -161,3 +161,13 @@ def test_the_selectors_meet_the_labels(overlay: str, pod: Manifest) -> None:
     )
     assert all(labels >= selector.items() for selector in selectors)
     assert monitor["spec"]["jobLabel"] in pod["metadata"]["labels"]
+
+
+def test_replicas_keep_nothing_on_a_volume_and_reach_their_database() -> None:
+    replicas = one("StatefulSet", "postgresql")["spec"]
+    assert replicas["replicas"] > 1
+    assert "volumeClaimTemplates" not in replicas
+    claimed = {mount["name"] for mount in replicas["template"]["spec"]["containers"][0]["volumeMounts"]}
+    assert claimed == {volume["name"] for volume in replicas["template"]["spec"]["volumes"]}
+    before, after = (one("NetworkPolicy", overlay)["spec"]["egress"] for overlay in EXPORTERS)
+    assert after == [*before, {"ports": [{"port": 5432, "protocol": "TCP"}]}]
