@@ -467,6 +467,7 @@ async def test_a_clock_that_is_set_moves_neither_a_poll_nor_a_look_at_the_list(s
         await made.alarm.until_asleep("poll one", "list of agents")
         assert made.alarm.slept == {name: once * 2 for name, once in slept.items()}
         assert made.fleet.due("one") == pytest.approx(made.time() + seconds + slept["poll one"][0])
+        assert values(made.shown("one"), "agent_polls") == {(): 1}
 
 
 # How long numbers are fresh
