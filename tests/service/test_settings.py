@@ -73,6 +73,7 @@ async def test_check_says_that_good_settings_are_good_and_what_they_come_to(tmp_
         "  platform  https://unpod.example",
         "  agents    sales, support, and those that are discovered",
         "  state     unpod-exporter.db",
+        "  note      discovery needs api.org_handle: the platform tells nobody its agents without it",
     ]
     assert states(tmp_path) == []
 
