@@ -35,6 +35,11 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
         (ROOT / "config.example.yaml").read_bytes(),
         b"api: {token: '${UNPOD_API_TOKEN}'}\nagents: [a, {handle: b}]\n",
     ),
+    "web_config": (
+        b"basic_auth_users: {prometheus: '$2y$10$s3cretOfAUser" + b"." * 40 + b"'}\n",
+        b"http_server_config: {http2: false, headers: {X-Frame-Options: deny}}\nrate_limit: {interval: 1s, burst: 5}\n",
+        b"tls_server_config: {cert_file: a.crt, key_file: a.key, client_auth_type: NoClientCert, min_version: TLS12}\n",
+    ),
     "headers": (
         b"application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\ngzip;q=0.5",
     ),

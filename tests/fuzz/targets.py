@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.config import Config, ConfigError, load
+from exporter.config.access import WebConfig, load_web
 from exporter.exposition import catalog
 from exporter.exposition.lines import Format
 from exporter.exposition.negotiation import choose, wants_gzip
@@ -25,6 +26,7 @@ from exporter.web.listen import Address, parse_listen_address
 
 NOW: Final = 1_770_000_000.0
 SECRET: Final = "s3cret-of-the-environment"
+HASH: Final = "$2y$10$" + "s3cretOfAUser" + "." * 40
 _SHOWN: Final = catalog.Settings(history=None)
 _LIMITS: Final = Limits(buckets=dict(catalog.buckets(_SHOWN)), end_codes=3, numbers=3)
 _LATER: Final = 86_400.0
@@ -106,6 +108,18 @@ def config(text: bytes) -> None:
         assert SECRET not in refusal + repr(good)
 
 
+def web_config(text: bytes) -> None:
+    """A web config is good, or refused in lines that begin with the file; no hash is in what is shown of either."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "web.yaml"
+        path.write_bytes(text)
+        good: list[WebConfig] = []
+        refusal = _refusal(lambda: good.append(load_web(path)), ConfigError)
+        assert bool(good) != bool(refusal)
+        assert all(line.startswith(str(path)) for line in refusal.splitlines())
+        assert HASH not in refusal + repr(good)
+
+
 def headers(data: bytes) -> None:
     """Whatever is accepted, a format is chosen."""
     accept, _, encoding = data.decode("latin-1").partition("\n")
@@ -131,5 +145,5 @@ def _refusal(read: Callable[[], object], kind: type[Exception]) -> str:
 
 
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
-    target.__name__: target for target in (page, agents, refusal, config, headers, address)
+    target.__name__: target for target in (page, agents, refusal, config, web_config, headers, address)
 }
