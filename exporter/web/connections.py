@@ -125,6 +125,10 @@ class Door:
         handler = request.protocol
         if not isinstance(handler, Handler):
             raise TypeError("a request that did not come by this door")
+        if request.version.major != 1:
+            # aiohttp would answer in the version that was asked for, without speaking it.
+            handler.connection.cut("another version of HTTP")
+            raise ConnectionResetError
         self.tls()
         with handler.connection.answering():
             answer = await self._inner(request)

@@ -117,6 +117,14 @@ async def test_a_request_that_does_not_come_to_its_end_is_cut_off() -> None:
         assert stand.refused == ["a request that did not come to its end"] * 3
 
 
+@pytest.mark.parametrize("version", [b"0.9", b"2.0"])
+async def test_another_version_of_http_is_not_answered_as_if_it_were_spoken(version: bytes) -> None:
+    async with standing() as stand, line(stand) as other:
+        other.send(b"GET / HTTP/" + version + b"\r\nHost: a\r\n\r\n")
+        assert await other.rest() == b""
+        assert stand.refused == ["another version of HTTP"]
+
+
 async def test_one_that_comes_byte_by_byte_has_no_more_time_than_another() -> None:
     async with standing(Limits(head=0.05)) as stand, line(stand) as slow:
 
