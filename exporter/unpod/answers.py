@@ -103,7 +103,7 @@ def retry_after(told: str | None, now: float) -> float | None:
     if told is None:
         return None
     if _SECONDS.fullmatch(told.strip()):
-        seconds = float(told)
+        seconds = float(told.strip())
     else:
         try:
             moment = parsedate_to_datetime(told)
@@ -121,7 +121,7 @@ def quota(answer: Answer, now: float) -> Quota | None:
         now: Unix seconds, to measure a reset from that is a moment.
     """
     limit, remaining, reset = (
-        int(told) if told is not None and _COUNT.fullmatch(told.strip()) else None for told in answer.quota
+        int(told.strip()) if told is not None and _COUNT.fullmatch(told.strip()) else None for told in answer.quota
     )
     if remaining is None or reset is None or (limit is not None and remaining > limit):
         return None

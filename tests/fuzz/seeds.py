@@ -28,6 +28,7 @@ SEEDS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "agents": (_agents(),),
     "refusal": (
         b"\x00\x6a12",
+        b"\x01\x493\x1c",
         b"\x01\x49Wed, 21 Oct 2026 07:28:00 GMT",
         b"\x00\xc9https://elsewhere.example/login?next=1",
     ),

@@ -94,6 +94,8 @@ def refusal(data: bytes) -> None:
     assert _refusal(lambda: _page(answer), UnpodError).isprintable()
     pause = answers.retry_after(header, NOW)
     assert pause is None or 0 <= pause <= answers.LONGEST_PAUSE
+    quota = answers.quota(Answer(where="here", status=status, quota=(header, header, header)), NOW)
+    assert quota is None or quota.seconds > 0
 
 
 def config(text: bytes) -> None:
