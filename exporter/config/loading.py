@@ -123,7 +123,9 @@ def _put_state(document: Document, values: Values, flags: StateFlags) -> None:
         given.pop("path", None)
     if not given:
         return
-    held = {key: value for key, value in in_file.items() if key not in ("path", "url")}
+    # What belongs to a database goes with its URL.
+    replaced = ("path", "url") if "url" in given else STATE.keys()
+    held = {key: value for key, value in in_file.items() if key not in replaced}
     for key, value in given.items():
         flag = Place(document, yaml.ScalarNode(_TEXT, value), f"--state.{key}")
         if (read := STATE[key](flag)) is not msgspec.UNSET:
@@ -165,7 +167,12 @@ def _check_state(document: Document, values: Values) -> None:
     state = values.get("state", {})
     if "url" in state and "path" in state:
         document.wrong("state.url", "is given, and so is state.path; keep one of the two")
-    elif "password_file" in state and "url" not in state and document.sound("state.url"):
+    elif (
+        "password_file" in state
+        and "url" not in state
+        and document.sound("state.url")
+        and document.sound("--state.url")
+    ):
         document.wrong("state.password_file", "is given without state.url, which it belongs to")
     if state.get("replicas") and "url" not in state and document.sound("state.url"):
         document.wrong("state.replicas", "needs state.url: replicas share the agents through a PostgreSQL database")

@@ -124,7 +124,7 @@ class _Line:
         self._meets_all = seam.is_whole and not is_cut
         """The last sample stands at the seam itself, with all that there is."""
         self.last = math.floor(span.end / span.step) if span.end is not None and is_cut else end
-        self.last += self._meets_all and end * span.step < seam.end
+        self.last += self._meets_all and end * span.step < seam.end and seam.end >= (span.begin or 0)
         begins = annals.first(series) - 1
         self.first = begins if span.begin is None else max(begins, math.ceil(span.begin / span.step))
         self._cells = seam.base(annals, series, end)

@@ -66,6 +66,9 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
         for name in names:
             if not LABEL_NAME.fullmatch(name) or name in _OURS or names.count(name) > 1:
                 raise ValueError(f"--label {name}=...: not a name that Prometheus can add, or given before")
+        if self.file is not None and self.file.exists() and not self.file.is_file():
+            # Renaming the text to it would destroy a device.
+            raise ValueError(f"--output {self.file} is no regular file; name one, or write - for standard output")
         if self.file is None and self.span.block is not None:
             raise ValueError("--block-duration writes several files, for which --output must name one")
 

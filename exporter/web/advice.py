@@ -91,7 +91,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(
         "state": Problem(
             "The state cannot be read or written",
             "Nothing that was counted is lost or counted twice, but nothing new is counted either.",
-            "Look at the disk: full, read-only, or not writable for this user? Polls work again once it is mended.",
+            "Look at what the error names: a disk that is full, read-only or not writable for this user, or a database "
+            "that cannot be reached. Polls work again once it is mended.",
         ),
         "internal": Problem(
             "A defect of the exporter",

@@ -151,6 +151,7 @@ IN_FILE = f"state: {{url: '{URL}'}}"
         (IN_FILE, StateFlags(), URL),
         (IN_FILE, StateFlags("a.db"), "a.db"),
         (IN_FILE, StateFlags("memory"), "memory"),
+        (f"state: {{url: '{URL}', password_file: {__file__}, replicas: true}}", StateFlags("a.db"), "a.db"),
         (IN_FILE, StateFlags("a.db", weak=("path",)), URL),
         (IN_FILE, StateFlags(url=URL + "2", weak=("url",)), URL + "2"),
         ("state: {path: b.db}", StateFlags("a.db", weak=("path",)), "a.db"),

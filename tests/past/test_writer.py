@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.exposition import catalog, chunks
@@ -169,6 +169,11 @@ def test_the_last_values_are_those_that_the_exporter_shows(
 
 
 @given(happened=events, span=spans, end=ends)
+@example(
+    happened=[(BEGIN, ("tasks_created", "call"), 1)],
+    span=Span(step=STEP, begin=(BEGIN + 1) * STEP + 1.0),
+    end=(BEGIN + 1) * STEP + 0.5,
+)
 @settings(deadline=None)
 def test_each_value_is_what_had_happened_by_then_and_nothing_lies_outside_of_the_span(
     happened: list[tuple[int | None, Key, int]], span: Span, end: float

@@ -242,6 +242,7 @@ async def test_what_was_read_is_a_state_that_can_be_moved_to_postgresql(tmp_path
         ((*LABELS, "--step", "500ms"), "--step must be of whole seconds"),
         ((*LABELS, "--block-duration", "3h"), "'3h' is not one of '2h', '6h'"),
         ((*LABELS, "--block-duration", "2h", "-o", "-"), "--block-duration writes several files"),
+        ((*LABELS, "-o", "/dev/null"), "is no regular file"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ",
 )
