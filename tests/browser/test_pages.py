@@ -228,6 +228,8 @@ class TestRefreshing:
 async def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(served: Served, opened: Open) -> None:
     served.status = EXAMPLES["hundreds"]
     page = await opened(**LOOKS["narrow"])
+    # A page that refreshes itself meanwhile forgets what was reached.
+    await page.clock.pause_at(await page.evaluate("Date.now()") / 1000 + 1)
     reachable = page.locator("a, button, input:not([type=hidden]), summary, [tabindex='0']")
     for _ in range(await reachable.count()):
         await page.keyboard.press("Tab")
