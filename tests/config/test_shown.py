@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from exporter.config import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, State, load
@@ -65,6 +65,8 @@ CONFIGS = st.builds(
 def test_the_file_that_is_shown_brings_the_settings_about(tmp_path: Path, config: Config) -> None:
     text = dump(config)
     assert "a-secret-token" not in text
+    # Nobody has named anything like what stands for a secret.
+    assume(text.count("<secret>") == 1)
     path = tmp_path / "shown.yaml"
     path.write_text(text.replace("<secret>", "a-secret-token"), encoding="utf-8")
     assert msgspec.structs.replace(load(path, {}), source="") == config
