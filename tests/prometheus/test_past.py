@@ -284,7 +284,8 @@ async def _dashboards_show_the_past(asked: Prometheus, seam: float) -> None:
 
 async def _rules_have_a_past(asked: Prometheus, folder: Path, seam: float) -> None:
     """What promtool makes of the recording rules and the past."""
-    begin = seam - 2 * DAY
+    # It ends at the first of its two hours in which nothing is evaluated, so it should begin with two whole ones.
+    begin = (seam - 2 * DAY) // 7_200 * 7_200
     span = ("--start", f"{begin:.0f}", "--end", f"{begin + DAY / 4:.0f}", "--eval-interval", "30m")
     await promtool("rules", *span, "--url", asked.url, "--output-dir", str(folder / "rules"), str(RULES))
     # It dumps no folder of blocks alone.
