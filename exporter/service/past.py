@@ -66,11 +66,23 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
         for name in names:
             if not LABEL_NAME.fullmatch(name) or name in _OURS or names.count(name) > 1:
                 raise ValueError(f"--label {name}=...: not a name that Prometheus can add, or given before")
-        if self.file is not None and self.file.exists() and not self.file.is_file():
-            # Renaming the text to it would destroy a device.
-            raise ValueError(f"--output {self.file} is no regular file; name one, or write - for standard output")
+        if self.file is not None:
+            _check(self.file)
         if self.file is None and self.span.block is not None:
             raise ValueError("--block-duration writes several files, for which --output must name one")
+
+
+def _check(file: Path) -> None:
+    """Raises ValueError where no text can be put there."""
+    try:
+        # Renaming a text to a device would destroy it.
+        is_other = file.exists() and not file.is_file()
+    except OSError as error:
+        raise ValueError(f"--output: {error.strerror}") from error
+    if is_other:
+        raise ValueError(f"--output {file} is no regular file; name one, or write - for standard output")
+    if not file.parent.is_dir():
+        raise ValueError(f"--output {file}: there is no folder {file.parent}")
 
 
 async def write_past(config: Config, past: Past, log: Log, display: Display, clock: Clock = REAL) -> bool:
@@ -199,6 +211,8 @@ def _output(past: Past) -> Iterator[Files | Standard]:
 
 def _tell(log: Log, seams: Mapping[str, Seam], written: Written, output: Files | Standard) -> None:
     files = output.written if isinstance(output, Files) else []
+    if not written.samples:
+        log.warning("past is empty", todo="look at --from and --to: nothing that has a time lies between them")
     log.info(
         "past written",
         agents=len(seams),

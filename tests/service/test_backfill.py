@@ -158,9 +158,9 @@ async def test_where_no_agent_can_be_read_nothing_is_written(tmp_path: Path) -> 
 
 async def test_a_file_that_cannot_be_written_leaves_no_state_behind(tmp_path: Path) -> None:
     async with platform() as made:
-        told = await backfill(tmp_path, made, output="missing/past.om")
+        told = await backfill(tmp_path, made, output="x" * 254)
     assert told.code == 1
-    assert "No such file or directory" in told.err.splitlines()[-1]
+    assert "File name too long" in told.err.splitlines()[-1]
     assert states(tmp_path) == ["state.db.lock"]
 
 
@@ -243,6 +243,8 @@ async def test_what_was_read_is_a_state_that_can_be_moved_to_postgresql(tmp_path
         ((*LABELS, "--block-duration", "3h"), "'3h' is not one of '2h', '6h'"),
         ((*LABELS, "--block-duration", "2h", "-o", "-"), "--block-duration writes several files"),
         ((*LABELS, "-o", "/dev/null"), "is no regular file"),
+        ((*LABELS, "-o", "nowhere/past.om"), "there is no folder nowhere"),
+        ((*LABELS, "-o", "x" * 300), "--output: File name too long"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ",
 )
