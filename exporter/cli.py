@@ -371,7 +371,7 @@ def export_(
     config_file: Path | None, state: StateFlags, log_level: logs.Level, log_format: logs.Format, file: Path
 ) -> None:
     """Writes the whole state to FILE (-: to standard output)."""
-    config = _loaded(config_file, state)
+    config = _loaded(config_file, state, asks=False)
     log, _ = opened(log_level, log_format, time.monotonic)
     moved = _finish(service.export_state(config, _unless_dash(file), log), log)
     click.echo(f"exported from {config.state.words}: {console.of_moved(moved)}", err=True)
@@ -388,7 +388,7 @@ def import_(
 ) -> None:
     """Writes what was exported to FILE (-: from standard input) into a state that is empty, and checks that nothing
     is lost."""
-    config = _loaded(config_file, state)
+    config = _loaded(config_file, state, asks=False)
     log, _ = opened(log_level, log_format, time.monotonic)
     moved = _finish(service.import_state(config, _unless_dash(file), log), log)
     click.echo(f"imported into {config.state.words}: {console.of_moved(moved)}", err=True)
@@ -440,13 +440,21 @@ def _shard(index: int, count: int) -> Shard:
         raise click.BadParameter(str(error), param_hint="--shard.index") from error
 
 
-def _loaded(file: Path | None, state: StateFlags, web_config_file: Path | None = None, shard: Shard = _ALONE) -> Config:
-    """The settings of the named file, of config.yaml where there is one, or of the environment.
+def _loaded(
+    file: Path | None,
+    state: StateFlags,
+    web_config_file: Path | None = None,
+    shard: Shard = _ALONE,
+    *,
+    asks: bool = True,
+) -> Config:
+    """The settings of the named file, of config.yaml where there is one, or of the environment; ``asks``: the platform
+    is asked with them.
 
     What is wrong with them, and with the web config, ends the program, all of it at once.
     """
     problems: list[str] = []
-    config = _or_problems(problems, lambda: _read(file, state, shard))
+    config = _or_problems(problems, lambda: _read(file, state, shard, asks=asks))
     if web_config_file is not None:
         _or_problems(problems, lambda: load_web(web_config_file))
     if config is None or problems:
@@ -454,8 +462,8 @@ def _loaded(file: Path | None, state: StateFlags, web_config_file: Path | None =
     return config
 
 
-def _read(file: Path | None, state: StateFlags, shard: Shard) -> Config:
-    return msgspec.structs.replace(load(_file(file), os.environ, state=state), shard=shard)
+def _read(file: Path | None, state: StateFlags, shard: Shard, *, asks: bool = True) -> Config:
+    return msgspec.structs.replace(load(_file(file), os.environ, state=state, asks=asks), shard=shard)
 
 
 def _file(named: Path | None) -> Path | None:

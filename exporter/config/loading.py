@@ -58,17 +58,18 @@ def load(
     *,
     state_path: str | None = None,
     state: StateFlags = NO_FLAGS,
+    asks: bool = True,
 ) -> Config:
     """The settings of the file at `path`, or those of the environment alone where `path` is None.
 
-    `state`, or `state_path` alone (a path, or ``memory``), comes before what the file says of the state. Raises
-    ConfigError, and nothing else.
+    `state`, or `state_path` alone (a path, or ``memory``), comes before what the file says of the state. Where nothing
+    is asked of the platform, and there is no file, no token is needed. Raises ConfigError, and nothing else.
     """
     document = Document(None) if path is None else Document(environ, path.parent, sections=SECTIONS)
     values = _read_environment(document, environ) if path is None else _read_file(document, path)
     _put_state(document, values, state if state_path is None else StateFlags(path=state_path))
     if path is None:
-        _check_environment(document, values)
+        _check_environment(document, values, asks=asks)
     elif document.sound(""):
         _check_file(document, values)
     if document.problems:
@@ -135,11 +136,11 @@ def _put_state(document: Document, values: Values, flags: StateFlags) -> None:
     values["state"] = held
 
 
-def _check_environment(document: Document, values: Values) -> None:
+def _check_environment(document: Document, values: Values, *, asks: bool) -> None:
     tokens = _tokens(values)
     if len(tokens) > 1:
         document.wrong("UNPOD_API_TOKEN_FILE", "is set, and so is UNPOD_API_TOKEN; keep one of the two")
-    elif not tokens and document.sound("UNPOD_API_TOKEN") and document.sound("UNPOD_API_TOKEN_FILE"):
+    elif asks and not tokens and document.sound("UNPOD_API_TOKEN") and document.sound("UNPOD_API_TOKEN_FILE"):
         document.wrong(
             "",
             "there is neither a config file nor a token: write a config.yaml (config.example.yaml shows every key) "

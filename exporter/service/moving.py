@@ -35,8 +35,15 @@ async def export_state(config: Config, file: Path | None, log: Log) -> Moved:
     async with _held(config, log) as state:
         if not await state.agents():
             raise StorageError(f"there is nothing to export in {config.state.words}")
+        name = str(file or "standard output")
         with _written(file) as out:
-            return await state.move(partial(moving.export, write=out.write))
+
+            def write(line: bytes) -> None:
+                # Here, since the state takes whatever fails while it is read for its own failure.
+                with _telling(name):
+                    out.write(line)
+
+            return await state.move(partial(moving.export, write=write))
 
 
 async def import_state(config: Config, file: Path | None, log: Log) -> Moved:
@@ -81,11 +88,12 @@ async def _held(config: Config, log: Log) -> AsyncIterator[State]:
 def _written(file: Path | None) -> Iterator[IO[bytes]]:
     """Where to write to: it becomes the file when all has been written."""
     if file is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _telling("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     part = file.with_name(file.name + ".part")
-    with _telling(file):
+    with _telling(str(file)):
         if file.exists():
             raise FileExistsError(17, "it exists already; name another file")
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
@@ -102,18 +110,21 @@ def _written(file: Path | None) -> Iterator[IO[bytes]]:
 @contextmanager
 def _read(file: Path | None) -> Iterator[IO[bytes]]:
     """What can be read more than once."""
-    with _telling(file), tempfile.TemporaryFile() if file is None else file.open("rb") as lines:
+    with (
+        _telling(str(file or "standard input")),
+        tempfile.TemporaryFile() if file is None else file.open("rb") as lines,
+    ):
         if file is None:
             shutil.copyfileobj(sys.stdin.buffer, lines)
         yield lines
 
 
 @contextmanager
-def _telling(file: Path | None) -> Iterator[None]:
+def _telling(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{file or 'standard input'}: {error.strerror or error}") from error
+        raise StorageError(f"{name}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -169,6 +169,16 @@ async def test_a_full_disk_in_place_of_standard_output_is_told_in_a_line(tmp_pat
         )
 
 
+async def test_an_export_tells_that_it_is_standard_output_that_is_full_and_not_the_state(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        written(tmp_path, made.settings())
+        assert (await ran(tmp_path, "once", "--state.path", "kept.db")).code == 0
+    code, said = await full(tmp_path, "state", "export", "--state.path", "kept.db", "-")
+    assert code == 1
+    assert "standard output: No space left on device" in said
+    assert "kept.db" not in said
+
+
 async def test_whoever_reads_no_further_ends_a_command_quietly(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("api: {token: x, org_handle: acme}\n")
     reader, writer = os.pipe()

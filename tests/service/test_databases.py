@@ -35,12 +35,15 @@ async def test_a_state_moves_into_postgresql_and_back_and_counts_on(tmp_path: Pa
         written(tmp_path, made.settings())
         file, there, back = (tmp_path / name for name in ("first.db", "moved.jsonl", "again.jsonl"))
         before = counted(await command(tmp_path, "once", "--state.path", str(file)))
+        # Nothing is asked of the platform, so neither settings nor a token are needed.
+        (tmp_path / "config.yaml").rename(tmp_path / "away")
         told = await command(tmp_path, "state", "export", "--state.path", str(file), str(there))
         assert (told.code, told.out) == (0, ""), told.err
         assert "exported from" in told.err
         assert there.stat().st_mode & 0o077 == 0
         told = await command(tmp_path, "state", "import", "--state.url", database, str(there))
         assert told.code == 0, told.err
+        (tmp_path / "away").rename(tmp_path / "config.yaml")
         assert counted(await command(tmp_path, "once", "--state.url", database)) == before
         piped = await command(tmp_path, "state", "export", "--state.url", database, "-")
         assert piped.code == 0
