@@ -60,6 +60,7 @@ class Container:
 
     def run(self, *command: str, **options: object) -> subprocess.Popen[str]:
         as_user = {"user": self.owner, "group": self.owner, "extra_groups": []} if os.geteuid() == 0 else {}
+        # Its overloads tell apart by options that are not known here.
         return subprocess.Popen(command, cwd=self.directory, text=True, **{"env": self.environ} | as_user | options)  # type: ignore[call-overload, no-any-return]
 
     def must(self, *command: str, **options: object) -> str:

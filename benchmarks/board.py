@@ -133,6 +133,7 @@ async def ours(agents: int) -> None:
 
 
 def _nothing(*_: object) -> NoReturn:
+    """Stands in for the pages that nobody asks for here."""
     raise NotImplementedError
 
 
