@@ -65,7 +65,7 @@ def served(server: str, agents: int) -> Iterator[Served]:
     """One of ``SERVERS`` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.board", server, str(agents)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             yield Served(process)
         finally:

@@ -31,7 +31,7 @@ def platform(count: int, size: int, open_: int, apart: float = 1.0) -> Iterator[
     """The base URL of a platform with these tasks."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.platform", *map(str, (count, size, open_, port, apart))]
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command) as process:
         url = f"http://127.0.0.1:{port}"
         _wait_for(url)
         try:
@@ -71,7 +71,7 @@ def spent(url: str, size: int | None = None) -> dict[str, int]:
 def in_process(task: str, *arguments: object) -> dict[str, Any]:
     """What ``python -m benchmarks.tasks TASK ARGUMENTS`` prints, run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.tasks", task, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

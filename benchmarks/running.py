@@ -60,7 +60,7 @@ def exporter(
     command = [sys.executable, "-m", "exporter", "run", "--config.file", str(folder / "config.yaml")]
     command += ["--web.listen-address", f"127.0.0.1:{port}", "--log.level", "error"]
     began = time.monotonic()
-    with subprocess.Popen(command) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command) as process:
         try:
             _wait_for(port, until)
             yield Exporter(process.pid, port, time.monotonic() - began)

@@ -51,7 +51,7 @@ def _connection(host: str, port: int, web_config: str) -> http.client.HTTPConnec
     ):
         return http.client.HTTPConnection(host, port, timeout=_PATIENCE)
     # Its certificate names another host, and nothing secret is sent.
-    context = ssl._create_unverified_context()  # noqa: S323
+    context = ssl._create_unverified_context()  # noqa: S323 - it asks its own host
     return http.client.HTTPSConnection(host, port, timeout=_PATIENCE, context=context)
 
 

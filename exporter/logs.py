@@ -113,7 +113,7 @@ def _describe() -> tuple[Processor, ...]:
     return (structlog.stdlib.add_log_level, structlog.stdlib.PositionalArgumentsFormatter(), name_level)
 
 
-def _renderers(format: Format) -> list[Processor]:  # noqa: A002
+def _renderers(format: Format) -> list[Processor]:  # noqa: A002 - what the flag is called
     """What is done with an event when it becomes a line."""
     renderers: Mapping[Format, tuple[Processor, ...]] = {
         "logfmt": (plain, structlog.processors.LogfmtRenderer(key_order=["ts", "level", "msg"], bool_as_flag=False)),

@@ -12,8 +12,8 @@ from tests.alerts.promtool import RULES, Case, judged, loaded
 
 
 def test_promtool_finds_nothing_to_say_about_the_rules() -> None:
-    done = subprocess.run(  # noqa: S603
-        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULES],  # noqa: S607
+    done = subprocess.run(
+        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULES],
         capture_output=True,
         text=True,
         check=False,

@@ -25,7 +25,7 @@ def configured(stream: io.StringIO) -> Iterator[Configure]:
     loggers = [logging.getLogger(name) for name in (None, "aiohttp.access", "asyncio")]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
 
-    def configured(level: Level = "info", format: Format = "logfmt") -> LoggerFactory:  # noqa: A002
+    def configured(level: Level = "info", format: Format = "logfmt") -> LoggerFactory:  # noqa: A002 - what the flag is called
         return configure(level, format, stream)
 
     yield configured
@@ -71,7 +71,7 @@ def test_only_lines_of_the_level_and_above_are_written_under_the_names_of_the_fl
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_lines_of_libraries_look_the_same(configured: Configure, stream: io.StringIO, format: Format) -> None:  # noqa: A002
+def test_lines_of_libraries_look_the_same(configured: Configure, stream: io.StringIO, format: Format) -> None:  # noqa: A002 - what the flag is called
     configured("info", format)
     logging.getLogger("aiohttp.server").warning("odd %s", "thing")
     line = stream.getvalue()
@@ -90,7 +90,7 @@ def test_a_scrape_is_no_line_at_info_level(configured: Configure, stream: io.Str
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_exception_is_one_line_with_its_trace(configured: Configure, stream: io.StringIO, format: Format) -> None:  # noqa: A002
+def test_an_exception_is_one_line_with_its_trace(configured: Configure, stream: io.StringIO, format: Format) -> None:  # noqa: A002 - what the flag is called
     log = configured("info", format)()
     try:
         raise ValueError("first\nsecond")
@@ -132,7 +132,7 @@ SECRET = "abcdef0123456789"
 def test_no_line_shows_the_value_of_a_key_that_names_a_secret(
     configured: Configure,
     stream: io.StringIO,
-    format: Format,  # noqa: A002
+    format: Format,  # noqa: A002 - what the flag is called
     event: dict[str, object],
 ) -> None:
     configured("info", format)().info("asked", **event)
@@ -162,7 +162,7 @@ def test_configuring_anew_writes_each_line_once_and_leaves_other_handlers_alone(
 def test_any_event_is_exactly_one_line(
     configured: Configure,
     stream: io.StringIO,
-    format: Format,  # noqa: A002
+    format: Format,  # noqa: A002 - what the flag is called
     text: str,
     key: str,
 ) -> None:

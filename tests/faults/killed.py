@@ -88,7 +88,7 @@ def main() -> None:
         if child == 0:
             asyncio.run(once(config, state, clock, out))
             os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201 - it is read by the test
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_the_command_and_the_module_are_the_same() -> None:
     script = Path(sys.executable).with_name("unpod-exporter")
     for word in ("--version", "--help"):
         told = [
-            subprocess.run([*program, word], capture_output=True, text=True, check=True, env=surroundings()).stdout  # noqa: S603
+            subprocess.run([*program, word], capture_output=True, text=True, check=True, env=surroundings()).stdout
             for program in ((script,), (sys.executable, "-m", "exporter"))
         ]
         assert told[0] == told[1].replace("python -m exporter", "unpod-exporter")

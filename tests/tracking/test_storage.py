@@ -214,9 +214,7 @@ asyncio.run(hold())
 def started(script: str, place: Place) -> subprocess.Popen[str]:
     """A process that has said its first line."""
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, with the script above
-        [sys.executable, "-c", script, place.name], cwd=root, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", script, place.name], cwd=root, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline()
     return process

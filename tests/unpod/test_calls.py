@@ -441,7 +441,7 @@ def test_the_digest_is_the_same_in_every_process() -> None:
         "import sys; from exporter.unpod import reading, wire;"
         "print(reading.task(wire.tasks(sys.argv[1].encode()).data[0]).call.digest)"
     )
-    elsewhere = subprocess.run([sys.executable, "-c", script, body], capture_output=True, check=True)  # noqa: S603
+    elsewhere = subprocess.run([sys.executable, "-c", script, body], capture_output=True, check=True)
     page = wire.tasks(body.encode())
     assert page is not None
     task = reading.task(page.data[0])

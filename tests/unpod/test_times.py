@@ -125,8 +125,8 @@ def test_a_task_id_with_a_uuid1_tells_when_it_was_made() -> None:
 
 
 MOMENTS = st.datetimes(
-    min_value=datetime(2000, 1, 2),  # noqa: DTZ001
-    max_value=datetime(2199, 12, 30),  # noqa: DTZ001
+    min_value=datetime(2000, 1, 2),  # noqa: DTZ001 - hypothesis wants naive ones
+    max_value=datetime(2199, 12, 30),  # noqa: DTZ001 - hypothesis wants naive ones
     timezones=st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
 
