@@ -1,182 +1,37 @@
-"""The commands and their flags; no logic of their own."""
+"""The commands; no logic of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import msgspec
-from click.core import ParameterSource
 
-from exporter import __version__, console, demo, logs, service, systemd
+from exporter import __version__, console, demo, flags, logs, service, systemd
 from exporter.config import NO_FLAGS, Config, ConfigError, Shard, StateFlags, load
 from exporter.config.access import load_web
-from exporter.config.quantities import parse_duration, parse_moment
 from exporter.past.writer import BLOCKS, Span
 from exporter.progress import opened
 from exporter.simulator.faults import Faults
 from exporter.tracking.log import Log
 from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import UnpodError
-from exporter.web.listen import Address, ListenError, parse_listen_address
+from exporter.web.listen import Address, ListenError
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 _ALONE: Final = Shard()
 _DEFAULT_FILE: Final = Path("config.yaml")
 _EXPECTED: Final = (ConfigError, StorageError, UnpodError, ListenError, service.PastError)
 """What a person can mend: told in a line, without a traceback."""
-
-
-class _Listen(click.ParamType[Address]):
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        if isinstance(value, Address):
-            return value
-        try:
-            return parse_listen_address(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Path(click.ParamType[str]):
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return service.Web(listen=(), telemetry_path=value).telemetry_path
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _option(flag: str, **settings: Any) -> Callable[[F], F]:
-    """A flag in the manner of Prometheus, and the environment variable of the same name."""
-    variable = "UNPOD_EXPORTER_" + flag.upper().replace(".", "_").replace("-", "_")
-    name = flag.replace(".", "_").replace("-", "_")
-    return click.option(f"--{flag}", name, envvar=variable, show_envvar=True, show_default=True, **settings)
-
-
-class _External(click.ParamType[str]):
-    """The path of a URL, without a slash at its end."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            parts = urlsplit(value)
-            whole = parts.scheme in ("http", "https") and parts.hostname
-            if parts.query or parts.fragment or not (whole or value.startswith("/") or not value):
-                raise ValueError(f"{value!r} is not a URL; write for example https://example.com/unpod/")
-            return service.Web(prefix=parts.path.rstrip("/")).prefix
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Speed(click.ParamType[float]):
-    name = "float"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        speed = click.FLOAT.convert(value, param, ctx)
-        if not 0 < speed < math.inf:
-            self.fail(f"{value!r} is no speed; write a number above 0, such as 60", param, ctx)
-        return float(speed)
-
-
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = value if isinstance(value, float) else parse_duration(value)
-        except ValueError as error:
-            self.fail(f"{value!r} {error}", param, ctx)
-        if not seconds:
-            self.fail("must be longer than 0", param, ctx)
-        return seconds
-
-
-class _Moment(click.ParamType[float]):
-    """Unix seconds of a date, or of so long ago."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return value if isinstance(value, float) else parse_moment(value, time.time())
-        except ValueError as error:
-            self.fail(f"{value!r} {error}", param, ctx)
-
-
-class _Label(click.ParamType[tuple[str, str]]):
-    name = "name=value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = value.partition("=")
-        if not equals:
-            self.fail(f"{value!r} is no label; write for example job=unpod", param, ctx)
-        return name, text
-
-
-_config_file = _option(
-    "config.file",
-    type=click.Path(path_type=Path, readable=False),
-    help="The settings. Without this flag: config.yaml if there is one, else the environment alone.",
-)
-_web_config_file = _option(
-    "web.config.file",
-    type=click.Path(path_type=Path, readable=False),
-    help="TLS, users, headers and a rate limit, in the format of Prometheus.",
-)
-
-
-def _state(command: F) -> F:
-    """The flags that say where the state is, as one argument ``state``."""
-
-    @_option("state.path", help="In place of state.path of the settings: a file, or memory.")
-    @_option("state.url", help="In place of state.url of the settings: a PostgreSQL database.")
-    @wraps(command)
-    def with_state(*args: Any, state_path: str | None, state_url: str | None, **more: Any) -> Any:
-        source = click.get_current_context().get_parameter_source
-        weak = tuple(key for key in ("path", "url") if source(f"state_{key}") is ParameterSource.ENVIRONMENT)
-        return command(*args, state=StateFlags(state_path, state_url, weak), **more)
-
-    return cast(F, with_state)
-
-
-_shard_index = _option(
-    "shard.index",
-    type=click.IntRange(0),
-    default=0,
-    help="Which of the exporters that share the agents this is, from 0.",
-)
-_shard_count = _option("shard.count", type=click.IntRange(1), default=1, help="How many exporters share the agents.")
-_log_level = _option("log.level", type=click.Choice(list(logs.LEVELS)), default="info", help="What is logged.")
-_log_format = _option("log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="How it is logged.")
-
-
-def _listen(default: str) -> Callable[[F], F]:
-    return _option(
-        "web.listen-address",
-        type=_Listen(),
-        multiple=True,
-        default=[default],
-        help="Where to listen; may be given several times.",
-    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -186,19 +41,20 @@ def main() -> None:
 
 
 @main.command()
-@_config_file
-@_option("config.enable-auto-reload", is_flag=True, help="Reload when the settings' file has changed.")
-@_option("config.auto-reload-interval", type=_Duration(), default="30s", help="How often it is looked at for that.")
-@_listen(":10130")
-@_option("web.systemd-socket", is_flag=True, help="Listen on the sockets of a systemd .socket unit instead.")
-@_web_config_file
-@_option("web.external-url", type=_External(), help="Where a proxy shows it; its path is in front of all.")
-@_option("web.telemetry-path", type=_Path(), default="/metrics", help="Where the metrics are.")
-@_state
-@_shard_index
-@_shard_count
-@_log_level
-@_log_format
+@flags.config_file
+@flags.option("config.enable-auto-reload", is_flag=True, help="Reload when the settings' file has changed.")
+@flags.option(
+    "config.auto-reload-interval", type=flags.Duration(), default="30s", help="How often it is looked at for that."
+)
+@flags.listen(":10130")
+@flags.option("web.systemd-socket", is_flag=True, help="Listen on the sockets of a systemd .socket unit instead.")
+@flags.web_config_file
+@flags.option("web.external-url", type=flags.External(), help="Where a proxy shows it; its path is in front of all.")
+@flags.option("web.telemetry-path", type=flags.TelemetryPath(), default="/metrics", help="Where the metrics are.")
+@flags.state
+@flags.shard
+@flags.log_level
+@flags.log_format
 def run(
     config_file: Path | None,
     config_enable_auto_reload: bool,
@@ -209,13 +65,12 @@ def run(
     web_external_url: str | None,
     web_telemetry_path: str,
     state: StateFlags,
-    shard_index: int,
-    shard_count: int,
+    shard: Shard,
     log_level: logs.Level,
     log_format: logs.Format,
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
-    config = _loaded(config_file, state, web_config_file, _shard(shard_index, shard_count))
+    config = _loaded(config_file, state, web_config_file, shard)
     log, display = opened(log_level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
@@ -235,8 +90,8 @@ def run(
 
 
 @main.command()
-@_config_file
-@_web_config_file
+@flags.config_file
+@flags.web_config_file
 @click.option("--probe", is_flag=True, help="Ask the platform, and the database of the state, too.")
 def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
@@ -253,24 +108,22 @@ def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -
 
 
 @main.command()
-@_config_file
-@_state
-@_shard_index
-@_shard_count
-@_log_level
-@_log_format
+@flags.config_file
+@flags.state
+@flags.shard
+@flags.log_level
+@flags.log_format
 @click.option("--agent", "handles", multiple=True, metavar="HANDLE", help="Poll this one alone; may be repeated.")
 def once(
     config_file: Path | None,
     state: StateFlags,
-    shard_index: int,
-    shard_count: int,
+    shard: Shard,
     log_level: logs.Level,
     log_format: logs.Format,
     handles: tuple[str, ...],
 ) -> None:
     """Polls every agent once and prints the metrics."""
-    config = _loaded(config_file, state, shard=_shard(shard_index, shard_count))
+    config = _loaded(config_file, state, shard=shard)
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
@@ -280,20 +133,19 @@ def once(
 
 
 @main.command()
-@_config_file
-@_state
-@_shard_index
-@_shard_count
-@_log_level
-@_log_format
+@flags.config_file
+@flags.state
+@flags.shard
+@flags.log_level
+@flags.log_format
 @click.option("--agent", "handles", multiple=True, metavar="HANDLE", help="Of this one alone; may be repeated.")
-@click.option("--from", "begin", type=_Moment(), help="A date, a UTC time, or 90d for so long ago. [default: all]")
-@click.option("--to", "end", type=_Moment(), help="Likewise. [default: where the numbers of the exporter begin]")
-@click.option("--step", type=_Duration(), default="1m", show_default=True, help="From one sample to the next.")
+@click.option("--from", "begin", type=flags.Moment(), help="A date, a UTC time, or 90d for so long ago. [default: all]")
+@click.option("--to", "end", type=flags.Moment(), help="Likewise. [default: where the numbers of the exporter begin]")
+@click.option("--step", type=flags.Duration(), default="1m", show_default=True, help="From one sample to the next.")
 @click.option(
     "--label",
     "labels",
-    type=_Label(),
+    type=flags.Label(),
     multiple=True,
     help="As Prometheus adds it to what it scrapes: job and instance at least; may be repeated.",
 )
@@ -308,8 +160,7 @@ def once(
 def backfill(
     config_file: Path | None,
     state: StateFlags,
-    shard_index: int,
-    shard_count: int,
+    shard: Shard,
     log_level: logs.Level,
     log_format: logs.Format,
     handles: tuple[str, ...],
@@ -326,7 +177,7 @@ def backfill(
         past = service.Past(span=span, labels=labels, file=None if output == Path("-") else output)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    config = _loaded(config_file, state, shard=_shard(shard_index, shard_count))
+    config = _loaded(config_file, state, shard=shard)
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
     # It leaves as little behind as after Ctrl-C.
@@ -336,7 +187,7 @@ def backfill(
 
 
 @main.command()
-@_config_file
+@flags.config_file
 @click.option(
     "--format",
     "form",
@@ -362,10 +213,10 @@ _file_argument = click.argument("file", type=click.Path(path_type=Path, allow_da
 
 
 @state_.command("export")
-@_config_file
-@_state
-@_log_level
-@_log_format
+@flags.config_file
+@flags.state
+@flags.log_level
+@flags.log_format
 @_file_argument
 def export_(
     config_file: Path | None, state: StateFlags, log_level: logs.Level, log_format: logs.Format, file: Path
@@ -378,10 +229,10 @@ def export_(
 
 
 @state_.command("import")
-@_config_file
-@_state
-@_log_level
-@_log_format
+@flags.config_file
+@flags.state
+@flags.log_level
+@flags.log_format
 @_file_argument
 def import_(
     config_file: Path | None, state: StateFlags, log_level: logs.Level, log_format: logs.Format, file: Path
@@ -399,9 +250,9 @@ def _unless_dash(file: Path) -> Path | None:
 
 
 @main.command("demo")
-@_listen("127.0.0.1:10130")
-@_log_level
-@_log_format
+@flags.listen("127.0.0.1:10130")
+@flags.log_level
+@flags.log_format
 @click.option("--seed", default=7, show_default=True, help="Of the made-up traffic.")
 def demonstrate(
     web_listen_address: tuple[Address, ...], log_level: logs.Level, log_format: logs.Format, seed: int
@@ -417,10 +268,10 @@ def demonstrate(
 
 
 @main.command()
-@click.option("--listen", type=_Listen(), default="127.0.0.1:10131", show_default=True, help="Where to listen.")
+@click.option("--listen", type=flags.Listen(), default="127.0.0.1:10131", show_default=True, help="Where to listen.")
 @click.option("--agents", "agents_", type=click.IntRange(1), help="How many agents. [default: those of the demo]")
 @click.option("--tasks", type=click.IntRange(0), help="About how many past tasks each agent has.")
-@click.option("--speed", type=_Speed(), default=1.0, show_default=True, help="Of its time.")
+@click.option("--speed", type=flags.Speed(), default=1.0, show_default=True, help="Of its time.")
 @click.option("--faults", default="", help="What goes wrong and how often, such as server_error:0.02,reset:0.01.")
 @click.option("--seed", default=7, show_default=True, help="Of the made-up traffic.")
 def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: float, faults: str, seed: int) -> None:
@@ -431,13 +282,6 @@ def simulate(listen: Address, agents_: int | None, tasks: int | None, speed: flo
         raise click.BadParameter(str(error), param_hint="--faults") from error
     profiles = demo.profiles_for(agents_, tasks)
     _finish(demo.simulate(listen, profiles, wrong, service.stop_signals, speed=speed, seed=seed, say=_say))
-
-
-def _shard(index: int, count: int) -> Shard:
-    try:
-        return Shard(index=index, count=count)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--shard.index") from error
 
 
 def _loaded(
