@@ -35,6 +35,7 @@ from exporter.tracking.storage import State, Storage, StorageError
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.client import Client
 from exporter.unpod.facts import Agent
+from exporter.web import pages
 
 
 class Exporter:
@@ -55,6 +56,8 @@ class Exporter:
         """The settings in force."""
         self._client = client
         self._log = log
+        self._telemetry = telemetry
+        self._clock = clock
         self._rules = parts.rules(config)
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
@@ -66,30 +69,7 @@ class Exporter:
         )
 
         # What is kept in memory must not be committed once somebody else has the agent: so nothing is.
-        committed: Storage = storage if tenure is None else state
-
-        def track(agent: str) -> Tracker:
-            return Tracker(
-                agent, client, committed, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
-            )
-
-        async def listed() -> Iterable[Agent]:
-            found = await client.agents()
-            telemetry.listed(found.skipped)
-            return found.agents
-
-        self.fleet = Fleet(
-            parts.plan(config),
-            track=track,
-            listed=listed,
-            publish=self._publish,
-            remove=self._remove,
-            log=log,
-            now=clock.now,
-            elapsed=clock.elapsed,
-            sleep=clock.sleep,
-            may_ask=(lambda: self.member is not None and self.member.may_ask) if tenure is not None else None,
-        )
+        self.fleet = self._made_fleet(storage if tenure is None else state, is_alone=tenure is None)
         if tenure is not None:
             self.member = sharing.member(
                 config,
@@ -103,14 +83,43 @@ class Exporter:
                 clock=clock,
             )
         telemetry.schedule(lambda: self.fleet.lag)
-        self.overview = Overview(
+        self.overview = self._made_overview(lambda: parts.state_shown(config, state, storage))
+
+    def _made_fleet(self, storage: Storage, *, is_alone: bool) -> Fleet:
+        client, clock = self._client, self._clock
+
+        def track(agent: str) -> Tracker:
+            return Tracker(
+                agent, client, storage, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
+            )
+
+        async def listed() -> Iterable[Agent]:
+            found = await client.agents()
+            self._telemetry.listed(found.skipped)
+            return found.agents
+
+        return Fleet(
+            parts.plan(self.config),
+            track=track,
+            listed=listed,
+            publish=self._publish,
+            remove=self._remove,
+            log=self._log,
+            now=clock.now,
+            elapsed=clock.elapsed,
+            sleep=clock.sleep,
+            may_ask=None if is_alone else lambda: self.member is not None and self.member.may_ask,
+        )
+
+    def _made_overview(self, state: Callable[[], pages.State]) -> Overview:
+        return Overview(
             version=__version__,
             platform=lambda: self.config.api.base_url,
-            started=clock.now(),
-            now=clock.now,
+            started=self._clock.now(),
+            now=self._clock.now,
             fleet=self.fleet,
-            usage=client.usage,
-            state=lambda: parts.state_shown(config, state, storage),
+            usage=self._client.usage,
+            state=state,
             interval=lambda: self.config.polling.interval,
             bad_files=lambda: self.readings.bad,
             certificate=lambda: self.readings.certificate(),
