@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from hypothesis import strategies as st
@@ -18,6 +18,8 @@ from exporter.tracking.storage import AT_ONCE, Book, Commit, Loaded, State, Stor
 from exporter.unpod.facts import Call, Latency, Messages
 from exporter.unpod.vocabulary import EXECUTION_TYPES, STATUSES
 from tests.tracking.stories import START
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 BOOK = Book(since=START, count_from=None)
 IMPATIENT = Limits(patience=1.0)
@@ -78,26 +80,44 @@ async def created_between(storage: Storage, agent: str, start: float, end: float
     return found
 
 
+def built(kind: type[T], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
+    """Things of this kind, of which no field is forgotten: one that nobody keeps would go unnoticed."""
+    known = set(kind.__struct_fields__)
+    assert fields.keys() == known, f"{kind.__name__}: {fields.keys() ^ known}"
+    return st.builds(kind, **fields)
+
+
 moments = st.none() | st.floats(min_value=-1e12, max_value=1e12)
 whole = st.integers(0, 2**63 - 1)
 keys = st.integers(-(2**63), 2**63 - 1)
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-calls = st.builds(
+seconds = st.floats(0, 1e9)
+calls = built(
     Call,
     id=words,
     start=moments,
     end=moments,
     duration=st.none() | st.floats(0, 1e7),
     over=st.booleans(),
+    status=words,
+    direction=words,
+    end_reason=words,
+    code=words,
     number=words,
+    recorded=st.booleans(),
     messages=st.none() | st.builds(Messages, whole, whole, whole),
     silent=st.none() | st.booleans(),
     outcome=st.none() | words,
+    sentiment=st.none() | words,
     cost=st.floats(0, 1e6),
-    latency=st.none() | st.builds(Latency, whole, st.floats(0, 1e9)),
+    prompt_tokens=whole,
+    completion_tokens=whole,
+    tts_characters=whole,
+    stt_seconds=seconds,
+    latency=st.none() | st.builds(Latency, whole, seconds),
     digest=whole,
 )
-known_calls = st.builds(
+known_calls = built(
     KnownCall,
     id=keys,
     start=moments,
@@ -106,8 +126,9 @@ known_calls = st.builds(
     ended=moments,
     held=st.none() | calls,
     amounts=st.none() | st.builds(Amounts, *[whole] * len(Amounts.__struct_fields__)),
+    due=moments,
 )
-records = st.builds(
+records = built(
     Record,
     status=st.sampled_from(STATUSES),
     execution_type=st.sampled_from(EXECUTION_TYPES),
@@ -125,24 +146,36 @@ records = st.builds(
     settles=moments,
     place=st.none() | whole,
 )
-numbers = st.dictionaries(st.lists(words, min_size=1, max_size=4).map(tuple), st.integers(-(2**62), 2**62), max_size=5)
-books = st.builds(
+series = st.lists(words, min_size=1, max_size=4).map(tuple)
+values = st.integers(-(2**62), 2**62)
+numbers = st.dictionaries(series, values, max_size=5)
+spans = st.lists(st.tuples(whole, whole), max_size=3).map(tuple)
+books = built(
     Book,
     since=st.floats(0, 1e12),
     count_from=moments,
+    name=words,
+    type=words,
     complete=st.booleans(),
+    carried=st.booleans(),
     read_from=moments,
     newest=moments,
     last_success=moments,
     last_call_end=moments,
     reported=st.none() | whole,
+    unread=st.none() | spans,
+    shown=st.none() | st.lists(st.tuples(series, values), max_size=3).map(tuple),
     unreadable=st.lists(whole, max_size=3).map(tuple),
-    task_bytes=st.floats(0, 1e9),
+    unaccounted=whole,
+    task_bytes=seconds,
     sweep=st.none() | whole,
     swept=moments,
     hurry=st.booleans(),
-    missing=whole,
+    again=st.booleans(),
+    missing=values,
     began=st.dictionaries(words, st.floats(0, 1e12), max_size=3),
     bounds=st.dictionaries(words, st.lists(st.floats(0, 1e9), max_size=4).map(tuple), max_size=3),
     capped=st.lists(words, max_size=3).map(tuple),
+    opening=st.binary(max_size=20),
+    left=st.booleans(),
 )
