@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
+import aiohttp
 import pytest
 
 from exporter.exposition import packing
@@ -15,6 +18,9 @@ from exporter.exposition.render import Board, UnknownAgentError
 from exporter.exposition.scrape import Answer, Scrape
 from exporter.exposition.telemetry import Telemetry
 from exporter.tracking.report import Counter, Gauge, Report
+from exporter.web.listen import parse_listen_address, serve
+from exporter.web.pages import Pages
+from exporter.web.server import create_app
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -154,6 +160,30 @@ class TestPacking:
         board.publish(full_report("sales", agent_polls=Counter(0.0, {(): 4})))
         assert POLLS + b"4.0\n" in self.unpacked(scrape(None, "gzip"))
         assert [text.split()[2] for text in packed] == [b"unpod_agent_polls_total"]
+
+    async def test_scrapes_at_once_over_http_share_what_was_packed(
+        self, scrape: Scrape, packed: list[bytes], board: Board, full_report: Callable[..., Report]
+    ) -> None:
+        def nothing(*_: object) -> NoReturn:
+            raise AssertionError("nobody asks for it")
+
+        pages = Pages(metrics=scrape, ready=nothing, status=nothing, agent=nothing)
+        self.unpacked(scrape(OPENMETRICS, "gzip"))
+        packed.clear()
+        board.publish(full_report("sales", agent_polls=Counter(0.0, {(): 4})))
+        async with (
+            serve(create_app(pages), [parse_listen_address("127.0.0.1:0")]) as bound,
+            aiohttp.ClientSession() as session,
+        ):
+
+            async def asked() -> str:
+                headers = {"Accept": OPENMETRICS, "Accept-Encoding": "gzip"}
+                async with session.get(f"http://{bound[0]}/metrics", headers=headers) as answer:
+                    return await answer.text()
+
+            texts = await asyncio.gather(*(asked() for _ in range(20)))
+        assert all('unpod_agent_polls_total{agent="sales"} 4.0\n' in text for text in texts)
+        assert [text.split()[2] for text in packed] == [b"unpod_agent_polls"]
 
     def test_the_sums_over_agents_are_those_of_the_last_publication(
         self, scrape: Scrape, board: Board, full_report: Callable[..., Report]
