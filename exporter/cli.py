@@ -180,8 +180,9 @@ def backfill(
     config = _loaded(config_file, state, shard=shard)
     config = service.only(config, handles) if handles else config
     log, display = opened(log_level, log_format, time.monotonic)
-    # It leaves as little behind as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # By either it leaves as little behind; a shell that starts it in the background has it ignore the one of Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if not _finish(service.write_past(config, past, log, display), log):
         sys.exit(1)
 

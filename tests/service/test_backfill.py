@@ -166,14 +166,19 @@ async def test_a_file_that_cannot_be_written_leaves_no_state_behind(tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 async def test_who_stops_it_finds_nothing_left_behind(tmp_path: Path, number: signal.Signals) -> None:
-    async with platform() as made:
-        made.fails("black_hole", agent=SALES.handle)
-        written(tmp_path, made.settings())
-        words = ("backfill", "--state.path", "state.db", *LABELS, "-o", "past.om")
-        async with started(tmp_path, *words) as process:
-            await process.until(lambda: process.events("history read"))
-            assert len(states(tmp_path)) == 2
-            ended = await process.stop(number)
+    # A shell without job control has what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        async with platform() as made:
+            made.fails("black_hole", agent=SALES.handle)
+            written(tmp_path, made.settings())
+            words = ("backfill", "--state.path", "state.db", *LABELS, "-o", "past.om")
+            async with started(tmp_path, *words) as process:
+                await process.until(lambda: process.events("history read"))
+                assert len(states(tmp_path)) == 2
+                ended = await process.stop(number)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.code == 1
     assert states(tmp_path) == ["state.db.lock"]
     assert not texts(tmp_path)
