@@ -75,7 +75,7 @@ def load_web(path: Path) -> WebConfig:
     document = Document(None, path.parent, sections=_SECTIONS)
     root = read_yaml(document, path)
     values = read_section(Place(document, root, ""), _ROOT) if root is not None else {}
-    tls = _tls(document, values.get(_TLS))
+    tls = _tls(document, values.get(_TLS) or {})
     if document.problems:
         raise ConfigError(document.in_words(str(path)))
     http = values.get("http_server_config", {})
@@ -94,19 +94,17 @@ def _rate_limit(given: Mapping[str, Any]) -> RateLimit | None:
     return RateLimit(interval=given["interval"], burst=given["burst"])
 
 
-def _tls(document: Document, given: Mapping[str, Any] | None) -> Tls | None:
-    if not given:
+def _tls(document: Document, given: Mapping[str, Any]) -> Tls | None:
+    if not document.in_shape(_TLS) or (not given and document.sound(_TLS)):
         return None
     _check_tls(document, given)
-    if not document.sound(_TLS):
-        return None
     try:
         identity = _identity(given)
         context = certificates.context_of(identity)
     except Unusable as unusable:
-        inline = unusable.key
-        key = next((name for name, other in _INLINE.items() if other == inline and name in given), inline)
-        document.wrong(f"{_TLS}.{key}", str(unusable))
+        _blame(document, given, unusable)
+        return None
+    if not document.sound(_TLS):
         return None
     sans = given.get("client_allowed_sans")
     digest = hashlib.sha256(repr((identity, sans)).encode()).digest()
@@ -114,9 +112,19 @@ def _tls(document: Document, given: Mapping[str, Any] | None) -> Tls | None:
     return Tls(context=context, identity=digest, client_allowed_sans=sans, validity=valid)
 
 
+def _blame(document: Document, given: Mapping[str, Any], unusable: Unusable) -> None:
+    """Tells what cannot be used of what is given; what is not, or is wrong otherwise, has been told."""
+    for inline, why in unusable.found:
+        key = next((name for name, other in _INLINE.items() if other == inline and name in given), inline)
+        if key in given and document.sound(f"{_TLS}.{key}"):
+            document.wrong(f"{_TLS}.{key}", why)
+
+
 def _check_tls(document: Document, given: Mapping[str, Any]) -> None:
     """What only shows when keys are looked at together."""
-    found = [*_doubled_or_missing(given), *_without_effect(given), *_contradicting(given)]
+    found = [*_doubled_or_missing(given), *_contradicting(given)]
+    if document.sound(f"{_TLS}.client_auth_type"):
+        found += _without_effect(given)
     for key, text in found:
         if all(document.sound(f"{_TLS}.{name}") for name in (key, _INLINE.get(key, key))):
             document.wrong(f"{_TLS}.{key}", text)
@@ -174,7 +182,7 @@ def _pem(given: Mapping[str, Any], name: str) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Unusable(_INLINE[name], f"cannot be read: {error.strerror}") from None
+        raise Unusable([(_INLINE[name], f"cannot be read: {error.strerror}")]) from None
 
 
 def _text(scalar: Scalar) -> str:
@@ -225,11 +233,9 @@ def _ciphers(place: Place) -> Any:
 
 def _curves(place: Place) -> Any:
     curves = many(lambda scalar: _one_of(scalar, certificates.CURVES))(place)
-    if not curves:
-        return msgspec.UNSET
-    if len(curves) > 1:
+    if place.size > 1:
         place.wrong("names several curves, but Python's ssl can be told one alone; name one, or leave it out")
-    return curves
+    return curves or msgspec.UNSET
 
 
 def _no_http2(scalar: Scalar) -> bool:
@@ -293,7 +299,8 @@ def _limit(place: Place) -> Any:
     if place.is_null():
         return msgspec.UNSET
     values = read_section(place, _RATE_LIMIT)
-    if values.get("interval") and "burst" not in values and place.document.sound(f"{place.path}.burst"):
+    limits = values.get("interval") or not place.document.sound(f"{place.path}.interval")
+    if limits and "burst" not in values and place.document.sound(f"{place.path}.burst"):
         place.wrong("has an interval but no burst: no request would pass; write for example burst: 20")
     return values
 

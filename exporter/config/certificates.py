@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -42,12 +42,16 @@ _CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
 _KEY: Final = "PRIVATE KEY-----"
 
 
-class Unusable(Exception):
-    """A certificate or a key that cannot be used: the key of the file that is to blame, and why."""
+_Found = tuple[str, str]
+"""What cannot be used: the key of the file that is to blame, and why."""
 
-    def __init__(self, key: str, why: str) -> None:
-        super().__init__(why)
-        self.key = key
+
+class Unusable(Exception):
+    """Certificates, keys or choices that cannot be used."""
+
+    def __init__(self, found: Sequence[_Found]) -> None:
+        super().__init__("; ".join(why for _, why in found))
+        self.found = found
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +73,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def context_of(identity: Identity) -> ssl.SSLContext:
-    """What new connections are made with. Raises ``Unusable``."""
+    """What new connections are made with. Raises ``Unusable`` with all that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = identity.oldest, identity.newest
     # A client that asks for another handshake again and again would keep the server busy.
@@ -77,62 +81,71 @@ def context_of(identity: Identity) -> ssl.SSLContext:
     if not identity.server_chooses:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    _show(context, identity)
-    _choose(context, identity)
-    _trust(context, identity)
+    found = [*_show(context, identity), *_choose(context, identity), *_trust(context, identity)]
+    if found:
+        raise Unusable(found)
     return context
 
 
-def _show(context: ssl.SSLContext, identity: Identity) -> None:
-    _check_certificates(identity.certificate, "cert")
-    key = identity.key.decode("utf-8", "replace")
-    if _KEY not in key:
-        raise Unusable("key", "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)")
-    if "ENCRYPTED" in key:
-        raise Unusable("key", "is encrypted, and nobody is there to enter its password; give a key without one")
+def _show(context: ssl.SSLContext, identity: Identity) -> Iterator[_Found]:
+    wrong = [*_wrong_certificates(identity.certificate, "cert"), *_wrong_key(identity.key)]
+    yield from wrong
+    if wrong:
+        return
     try:
         with _as_file(identity.certificate) as certificate, _as_file(identity.key) as private:
             context.load_cert_chain(certificate, private, password="")
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise Unusable("key", "does not belong to the certificate") from None
-        raise Unusable("key", f"cannot be used with the certificate: {_reason(error)}") from None
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        other = f"cannot be used with the certificate: {_reason(error)}"
+        yield "key", "does not belong to the certificate" if mismatch else other
     except (OSError, ValueError):
-        raise Unusable("key", "cannot be used: it is no private key") from None
+        yield "key", "cannot be used: it is no private key"
 
 
-def _choose(context: ssl.SSLContext, identity: Identity) -> None:
+def _wrong_key(pem: bytes) -> Iterator[_Found]:
+    key = pem.decode("utf-8", "replace")
+    if _KEY not in key:
+        yield "key", "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)"
+    elif "ENCRYPTED" in key:
+        yield "key", "is encrypted, and nobody is there to enter its password; give a key without one"
+
+
+def _choose(context: ssl.SSLContext, identity: Identity) -> Iterator[_Found]:
     if identity.ciphers:
         try:
             context.set_ciphers(":".join(identity.ciphers))
         except ssl.SSLError:
-            raise Unusable("cipher_suites", "this machine's OpenSSL has none of them") from None
+            yield "cipher_suites", "this machine's OpenSSL has none of them"
     if identity.curve is not None:
         try:
             context.set_ecdh_curve(identity.curve)
         except (ssl.SSLError, ValueError):
-            raise Unusable("curve_preferences", "this machine's OpenSSL does not have that curve") from None
+            yield "curve_preferences", "this machine's OpenSSL does not have that curve"
 
 
-def _trust(context: ssl.SSLContext, identity: Identity) -> None:
+def _trust(context: ssl.SSLContext, identity: Identity) -> Iterator[_Found]:
     context.verify_mode = identity.client_auth
     if identity.client_auth == ssl.CERT_NONE:
         return
     if identity.client_ca is None:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         return
-    _check_certificates(identity.client_ca, "client_ca")
-    context.load_verify_locations(cadata=identity.client_ca.decode("ascii", "ignore"))
+    wrong = [*_wrong_certificates(identity.client_ca, "client_ca")]
+    yield from wrong
+    if not wrong:
+        context.load_verify_locations(cadata=identity.client_ca.decode("ascii", "ignore"))
 
 
-def _check_certificates(pem: bytes, key: str) -> None:
+def _wrong_certificates(pem: bytes, key: str) -> Iterator[_Found]:
     text = pem.decode("ascii", "ignore")
     if _CERTIFICATE not in text:
-        raise Unusable(key, f"holds no certificate in PEM ({_CERTIFICATE})")
+        yield key, f"holds no certificate in PEM ({_CERTIFICATE})"
+        return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
-        raise Unusable(key, f"holds a certificate that cannot be read: {_reason(error)}") from None
+        yield key, f"holds a certificate that cannot be read: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import yaml
@@ -91,6 +91,11 @@ class Place:
     def is_null(self) -> bool:
         return isinstance(self.node, yaml.ScalarNode) and self.node.tag.endswith(":null")
 
+    @property
+    def size(self) -> int:
+        """How many entries there are in a list; 0 where it is none."""
+        return len(self.node.value) if isinstance(self.node, yaml.SequenceNode) else 0
+
     def read(self, reader: Callable[[Scalar], T], *, secret: bool = False) -> Given[T]:
         """The single value as `reader` understands it; UNSET for null, or where nothing is left after expansion.
 
@@ -102,10 +107,11 @@ class Place:
                 return msgspec.UNSET
             if secret:
                 self.document.secrets += [scalar.text, *scalar.text.split()]
-            return reader(scalar)
+            self.document.values[self.path] = value = reader(scalar)
         except Wrong as wrong:
             self.wrong(str(wrong))
             return msgspec.UNSET
+        return value
 
     def items(self) -> tuple[Place, ...]:
         """The entries of a list."""
@@ -162,6 +168,10 @@ class Document:
         self.secrets: list[str] = []
         self.lines: dict[str, int] = {}
         """Where each key stands that was read, by its path."""
+        self.values: dict[str, Any] = {}
+        """What each single value was read as, by its path."""
+        self.misspelt: set[str] = set()
+        """Sections that hold a key that is not known: one that is may be meant."""
 
     def wrong(self, path: str, text: str) -> None:
         """Notes a problem with the key at `path`, which need not be there."""
@@ -169,9 +179,13 @@ class Document:
 
     def sound(self, path: str) -> bool:
         """Whether nothing is wrong with the key at `path`, or with anything in it."""
-        return not any(
-            problem.path == path or problem.path.startswith((f"{path}.", f"{path}[")) for problem in self.problems
+        return self.in_shape(path) and not any(
+            problem.path.startswith((f"{path}.", f"{path}[")) for problem in self.problems
         )
+
+    def in_shape(self, path: str) -> bool:
+        """Whether nothing is wrong with the key at `path` itself, whatever is with what is in it."""
+        return not any(problem.path == path for problem in self.problems)
 
     def in_words(self, name: str) -> tuple[str, ...]:
         """The problems in the order of the file, one line each, without a secret in any."""

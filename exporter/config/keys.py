@@ -60,6 +60,7 @@ def read_section(place: Place, keys: Section) -> dict[str, Any]:
         if key in keys:
             values[key] = keys[key](value)
         else:
+            place.document.misspelt.add(place.path)
             value.wrong(_unknown(key, keys, place.document.sections))
     return {key: value for key, value in values.items() if value is not msgspec.UNSET}
 
@@ -93,10 +94,11 @@ def include(place: Place) -> Any:
 def buckets(place: Place) -> Any:
     """Bounds of a histogram: at least one, each above the one before."""
     bounds = many(readers.bound)(place)
-    if bounds is msgspec.UNSET or not place.document.sound(place.path):
+    if bounds is msgspec.UNSET:
         return bounds
-    if not bounds:
+    if not bounds and place.document.sound(place.path):
         place.wrong("is empty; write at least one bound in seconds")
+    # Between those that can be read: whatever stood between them could not rise either.
     for before, after in pairwise(bounds):
         if after <= before:
             place.wrong(f"must rise from each bound to the next, but {after:g} comes after {before:g}")
@@ -136,8 +138,9 @@ def labels(place: Place) -> Any:
         return msgspec.UNSET
     given = {}
     for name, value in place.entries().items():
+        text = _entry(value, readers.text)
         try:
-            given[readers.label_name(name)] = _entry(value, readers.text)
+            given[readers.label_name(name)] = text
         except Wrong as wrong:
             value.wrong(str(wrong))
     return tuple((name, text) for name, text in given.items() if text is not msgspec.UNSET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,8 @@ ENVIRONMENT: Final = {
 _SHORTEST_LEASE: Final = 2.0
 """Seconds, for tests; what is less is no time for a slow answer."""
 _TOKEN_PATHS: Final = ("api", "api.token", "api.token_file")
+_INTERVAL: Final = re.compile(r"polling\.interval|agents\[\d+\]\.interval")
+"""The paths of intervals between two polls."""
 _TEXT: Final = "tag:yaml.org,2002:str"
 
 
@@ -160,8 +163,7 @@ def _check_file(document: Document, values: Values) -> None:
     if not values.get("agents") and not _discovers(values) and document.sound("agents"):
         document.wrong("agents", "names no agent, and discovery is off; name an agent, or set discovery.enabled: true")
     _check_state(document, values)
-    if document.sound("polling") and document.sound("agents"):
-        _check_staleness(document, values)
+    _check_staleness(document, values)
 
 
 def _check_state(document: Document, values: Values) -> None:
@@ -179,23 +181,23 @@ def _check_state(document: Document, values: Values) -> None:
         document.wrong("state.replicas", "needs state.url: replicas share the agents through a PostgreSQL database")
     if "lease" in state and not state.get("replicas") and document.sound("state.replicas"):
         document.wrong("state.lease", "is given without state.replicas: true, which it belongs to")
-    elif state.get("lease", _SHORTEST_LEASE) < _SHORTEST_LEASE:
+    if state.get("lease", _SHORTEST_LEASE) < _SHORTEST_LEASE:
         document.wrong("state.lease", f"must be {format_duration(_SHORTEST_LEASE)} or more; 30s is a good one")
 
 
 def _check_staleness(document: Document, values: Values) -> None:
+    if document.misspelt & {"", "polling"} or not document.in_shape("polling"):
+        # Another max_staleness may be meant.
+        return
     polling = Polling(**values.get("polling", {}))
-    intervals = {"polling.interval": polling.interval}
-    for index, agent in enumerate(values.get("agents", ())):
-        intervals[f"agents[{index}].interval"] = agent.interval or polling.interval
-    path, interval = max(intervals.items(), key=lambda item: item[1])
-    if interval > polling.max_staleness:
-        staleness = format_duration(polling.max_staleness)
-        document.wrong(
-            path,
-            f"{format_duration(interval)} is longer than polling.max_staleness, {staleness}; raise "
-            "max_staleness to two or three intervals",
-        )
+    given = {path: value for path, value in document.values.items() if _INTERVAL.fullmatch(path)}
+    for path, interval in ({"polling.interval": polling.interval} | given).items():
+        if interval > polling.max_staleness and document.sound(path) and document.sound("polling.max_staleness"):
+            document.wrong(
+                path,
+                f"{format_duration(interval)} is longer than polling.max_staleness, "
+                f"{format_duration(polling.max_staleness)}; raise max_staleness to two or three intervals",
+            )
 
 
 def _tokens(values: Values) -> list[str]:

@@ -250,8 +250,55 @@ def test_all_that_is_wrong_is_told_at_once_and_no_secret_is(wrong: Problems) -> 
         http_server_config={"http2": True},
         rate_limit={"interval": "x", "burst": "y"},
     )
-    assert len(told) == 7
+    assert len(told) == 8
     assert not [line for line in told if "a-plain" in line or "another-" in line or "a-private" in line]
+
+
+CA_WANTED = {"client_auth_type": "RequireAndVerifyClientCert"}
+TOGETHER: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "certificates that cannot be used, and a version that is not": (
+        {"tls_server_config": {"cert_file": "server.key", "key_file": "ca.pem", "min_version": "TLS10"}},
+        ["cert_file: holds no certificate", "key_file: holds no private key", "min_version: "],
+    ),
+    "a key of another certificate, and an authority that is none": (
+        {"tls_server_config": {**BASE, "key_file": "other.key", "client_ca_file": "server.key", **CA_WANTED}},
+        ["key_file: does not belong to the certificate", "client_ca_file: holds no certificate"],
+    ),
+    "what is missing, beside what is wrong": (
+        {"tls_server_config": {"min_version": "TLS10"}},
+        ["cert_file: is missing", "key_file: is missing", "min_version: "],
+    ),
+    "a key that is not there, of which nothing else is said": (
+        {"tls_server_config": {"cert_file": "server.pem", "key_file": "none.key", "curve_preferences": ["P192"]}},
+        ['key_file: "none.key" cannot be read', "curve_preferences[0]: "],
+    ),
+    "a kind of authentication that is none, which the authority may be for": (
+        {"tls_server_config": {**BASE, "client_ca_file": "ca.pem", "client_auth_type": "Yes"}},
+        ["client_auth_type: "],
+    ),
+    "too many curves, one of them unknown": (
+        {"tls_server_config": {**BASE, "curve_preferences": ["P192", "CurveP256"]}},
+        ["curve_preferences[0]: ", "curve_preferences: names several curves"],
+    ),
+    "versions the wrong way round, and a key of another certificate": (
+        {"tls_server_config": {**BASE, "key_file": "other.key", "min_version": "TLS13", "max_version": "TLS12"}},
+        ["key_file: does not belong", "min_version: is newer than max_version"],
+    ),
+    "a section that is none": ({"tls_server_config": "on"}, ["tls_server_config: must be a mapping"]),
+    "an interval that is none, and no burst": (
+        {"rate_limit": {"interval": "x"}},
+        ["rate_limit.interval: ", "rate_limit: has an interval but no burst"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_nothing_is_told_only_once_something_else_is_mended(wrong: Problems, what: str) -> None:
+    sections, told = TOGETHER[what]
+    found = wrong(**sections)
+    assert len(found) == len(told), found
+    for said in told:
+        assert sum(said in line for line in found) == 1, (said, found)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,57 @@ metrics: {numbers_limit: x}
     ]
 
 
+TOGETHER = {
+    "bounds that do not rise, beside one that is none": (
+        TOKEN + "metrics: {call_duration_buckets: [5, five, 5, 10, 7, inf]}",
+        [
+            'call_duration_buckets[1]: "five" is not a number',
+            "buckets[5]: must not be infinite",
+            "but 5 comes after 5",
+            "but 7 comes after 10",
+        ],
+    ),
+    "every interval that is too long, beside what else is wrong with agents and polling": (
+        TOKEN + "polling: {interval: 1h, history: x}\n"
+        "agents: ['', {handle: a, interval: 2h}, {handle: a, interval: 3h}, {handle: b, interval: x}]",
+        [
+            "polling.interval: 1h is longer",
+            "polling.history: ",
+            "agents[0]: is empty",
+            "agents[1].interval: 2h is longer",
+            "agents[2]: names the agent",
+            "agents[2].interval: 3h is longer",
+            "agents[3].interval: ",
+        ],
+    ),
+    "a staleness that is none, which no interval is compared with": (
+        TOKEN + "polling: {interval: 1h, max_staleness: long}\nagents: [{handle: a, interval: 2h}]",
+        ["polling.max_staleness: "],
+    ),
+    "a staleness that is misspelt, which is likely to be longer": (
+        TOKEN + "polling: {max_stalenes: 1d, interval: 1h}",
+        ["polling.max_stalenes: is not a key; did you mean max_staleness?"],
+    ),
+    "a label whose name and value are both wrong": (
+        TOKEN + "agents: [{handle: a, labels: {b-c: 1}}]",
+        ["labels.b-c: must be text, not a number", "labels.b-c: is not a label name"],
+    ),
+    "a lease without replicas that is too short for them as well": (
+        TOKEN + "state: {url: postgresql://db/unpod, lease: 1s}",
+        ["state.lease: is given without state.replicas", "state.lease: must be 2s or more"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_nothing_is_told_only_once_something_else_is_mended(problems: Problems, what: str) -> None:
+    text, told = TOGETHER[what]
+    found = problems(text)
+    assert len(found) == len(told), found
+    for said in told:
+        assert sum(said in line for line in found) == 1, (said, found)
+
+
 def test_a_key_given_twice_is_a_problem_that_names_both_lines(problems: Problems) -> None:
     text = TOKEN + "polling:\n  interval: 5s\n  history: all\n  interval: 6s\napi: {token: abc}\n"
     assert problems(text) == [
