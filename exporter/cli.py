@@ -95,16 +95,25 @@ def run(
 @click.option("--probe", is_flag=True, help="Ask the platform, and the database of the state, too.")
 def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
-    config = _loaded(config_file, NO_FLAGS, web_config_file)
-    _say(console.of_config(config))
-    if web_config_file is not None:
-        _say(console.of_web_config(web_config_file, load_web(web_config_file)))
-    if probe:
-        _say(f"asking {config.api.base_url}")
-        probes = (service.probe_platform, service.probe_state)
-        well = [_finish(probe_(config, lambda finding: _say(console.of_finding(finding)))) for probe_ in probes]
-        if not all(well):
-            sys.exit(1)
+    problems: list[str] = []
+    config = _or_problems(problems, lambda: _read(config_file, NO_FLAGS, _ALONE))
+    web = None if web_config_file is None else _or_problems(problems, lambda: load_web(web_config_file))
+    for problem in problems:
+        click.echo(problem, err=True)
+    if config is not None:
+        _say(console.of_config(config))
+    if web_config_file is not None and web is not None:
+        _say(console.of_web_config(web_config_file, web))
+    asked_well = not probe or config is None or _probed(config)
+    if problems or not asked_well:
+        sys.exit(1)
+
+
+def _probed(config: Config) -> bool:
+    """Whether the platform, and the database of the state, answer as they should; says what came of asking each."""
+    _say(f"asking {config.api.base_url}")
+    probes = (service.probe_platform, service.probe_state)
+    return all([_finish(probe(config, lambda finding: _say(console.of_finding(finding)))) for probe in probes])
 
 
 @main.command()

@@ -107,6 +107,18 @@ async def test_a_config_that_is_wrong_is_told_before_anything_is_asked(tmp_path:
     assert "nonsense" in told.err
 
 
+async def test_a_web_config_that_is_wrong_is_told_and_the_platform_is_asked_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "web.yml").write_text("basic_auth_users: {alice: open-sesame}\nrate_limit: {interval: x}\n")
+    async with platform(SALES, CLOSED) as made:
+        written(tmp_path, made.settings())
+        told = await ran(tmp_path, "check", "--web.config.file", "web.yml", "--probe")
+    assert told.code == 1
+    assert [line.split(":")[0] for line in told.err.splitlines()] == ["web.yml"] * 3
+    assert "open-sesame" not in told.err
+    assert told.out.startswith("config.yaml: good\n")
+    assert [mark for mark, _ in findings(told)] == ["ok", "ok", "ok", "ok", "wrong"]
+
+
 async def test_tls_where_there_is_none_is_told_as_that_and_not_as_an_error_of_the_system(tmp_path: Path) -> None:
     async with platform() as made:
         told = await probe(tmp_path, made, api={"base_url": made.url.replace("http://", "https://")})
