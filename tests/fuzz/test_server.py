@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -28,13 +29,21 @@ from tests.web.made import NOW, detail, failing, fine, status
 LIMITS: Final = Limits(head=0.2, answer=0.3, idle=0.1)
 LONG: Final = 60.0
 """Seconds after which a connection that should have ended never will."""
+HOSTILE: Final = "<fuzz>'\"&"
+"""What stands in names, in errors and in what is asked: markup, wherever it is not escaped."""
 MARK: Final = b"<fuzz>"
+ESCAPED: Final = b"&lt;fuzz&gt;&#39;&#34;&amp;"
+ECHOES: Final = tuple(
+    path + quote(HOSTILE, safe="").encode()
+    for path in (b"/?find=", b"/agents/", b"/agents/?handle=", b"/agents/unknown", b"/?show=failing&find=")
+)
+"""Pages that repeat what was asked."""
 INJECTED: Final = b"X-Injected"
 
 METHODS = st.sampled_from([*b"GET HEAD POST PUT OPTIONS CONNECT TRACE PRI get".split(), b"G\x00T"])
 PIECES = st.sampled_from(
     [
-        *b"%3Cfuzz%3E %0d%0aX-Injected:%201 %00 % %zz .. %2e%2e%2f // # ? & %ff \\ [ @ :".split(),
+        *b"%3Cfuzz%3E %22%3E%3Cfuzz%3E %0d%0aX-Injected:%201 %00 % %zz .. %2e%2e%2f // # ? & %ff \\ [ @ :".split(),
         *(MARK, b"\r\n" + INJECTED + b": 1", b"\x00", b"\xff\xfe", b" ", b"a" * 9000),
     ]
 )
@@ -42,7 +51,7 @@ PATHS = st.sampled_from(
     [
         *b"/ /metrics /metrics?agent= /metrics?agent=sales&agent= /agents/ /agents/sales /agents/?handle= /?q=".split(),
         *b"/api/agents /api/agents/ /config /-/ready /-/reload http://[::1 http://a:99999999/ elsewhere:443 *".split(),
-        b"",
+        *(b"", *ECHOES),
     ]
 )
 TARGETS = st.builds(lambda path, pieces: path + b"".join(pieces), PATHS, st.lists(PIECES, max_size=3))
@@ -133,20 +142,24 @@ def logged() -> Iterator[list[str]]:
 
 @asynccontextmanager
 async def served(told: list[str]) -> AsyncIterator[Address]:
-    """The server with an agent that is well and one that fails; what it tells of connections goes to ``told``."""
+    """The server with agents of hostile names, one of which fails; what it tells of connections goes to ``told``."""
     families = catalogs.families(catalogs.Settings())
     board = Board(families)
     board.publish(Report(agent="sales", families={"agent_up": Gauge({(): 1})}, fresh_until=NOW))
     telemetry = Telemetry(families, version="1", started=NOW)
     scrape = Scrape(board, telemetry, clock=lambda: NOW, timer=lambda: 0.0)
 
+    # So many that there is a field to find some by, which repeats what is looked for.
+    crew = {handle: fine(handle, name=HOSTILE) for handle in ("sales", *(f"agent-{number}" for number in range(20)))}
+    crew[HOSTILE] = failing(HOSTILE, name=HOSTILE, last_error=HOSTILE)
+
     def agent(handle: str) -> AgentDetail | None:
-        return detail(fine(handle)) if handle == "sales" else None
+        return detail(crew[handle]) if handle in crew else None
 
     pages = Pages(
         metrics=scrape,
         ready=lambda: None,
-        status=lambda: status(fine("sales"), failing("support")),
+        status=lambda: status(*crew.values(), notice=HOSTILE, platform=HOSTILE),
         agent=agent,
         config=lambda: "token: <secret>\n",
     )
@@ -178,8 +191,21 @@ async def tried(streams: list[bytes], told: list[str]) -> tuple[list[bytes], byt
         return received, await exchanged(address, GOOD)
 
 
+def gets(*targets: bytes) -> list[bytes]:
+    return [b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" for target in targets]
+
+
+def test_pages_repeat_what_was_asked_and_who_is_polled_without_the_markup_in_it() -> None:
+    received, _ = asyncio.run(tried(gets(b"/", *ECHOES), []))
+    for back in received:
+        (page,) = answers(back)
+        assert b"text/html" in page.head
+        assert ESCAPED in page.body
+        assert MARK not in page.body
+
+
 @given(st.lists(STREAMS, min_size=20, max_size=20))
-@example([HELLO, PREFACE, GOOD, *MANY])
+@example([HELLO, PREFACE, GOOD, *MANY, *gets(*ECHOES)])
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_the_server_answers_or_ends_it_and_answers_a_scrape(streams: list[bytes]) -> None:
     told: list[str] = []
