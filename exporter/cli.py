@@ -113,7 +113,8 @@ def _probed(config: Config) -> bool:
     """Whether the platform, and the database of the state, answer as they should; says what came of asking each."""
     _say(f"asking {config.api.base_url}")
     probes = (service.probe_platform, service.probe_state)
-    return all([_finish(probe(config, lambda finding: _say(console.of_finding(finding)))) for probe in probes])
+    well = [_finish(probe(config, lambda finding: _say(console.of_finding(finding)))) for probe in probes]
+    return all(well)
 
 
 @main.command()
