@@ -71,7 +71,12 @@ class Proxy:
         if self.refuses:
             writer.transport.abort()
             return
-        upstream, up = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            upstream, up = await asyncio.open_connection("127.0.0.1", self._to)
+        except ConnectionError:
+            # There is no server at this moment.
+            writer.transport.abort()
+            return
         self._writers |= {writer, up}
         try:
             await asyncio.gather(self._pump(reader, up, writer, UP), self._pump(upstream, writer, up, DOWN))

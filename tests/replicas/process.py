@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from exporter import service
 from exporter.config import load
 from exporter.progress import opened
+from exporter.tracking import tracker
 from exporter.web.listen import Address
 
 
@@ -19,6 +21,9 @@ def main(config: str, clock: str, skew: str, port: str) -> None:
 
     def now() -> float:
         return float(Path(clock).read_text()) + float(skew)
+
+    # Its clock stands still while seconds pass, and jumps on: here alone that does not mean that somebody has set it.
+    tracker._JUMP = math.inf  # type: ignore[misc]
 
     log, display = opened("info", "logfmt", time.monotonic)
     web = service.Web(listen=(Address("127.0.0.1", int(port)),))
