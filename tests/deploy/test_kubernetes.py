@@ -19,6 +19,7 @@ from exporter.config import load
 from exporter.service import Web
 from exporter.web.pages import Pages
 from exporter.web.server import create_app
+from tests.replicas.stage import documented_scraping
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -125,10 +126,42 @@ def test_the_probes_and_the_scrape_ask_for_what_the_exporter_answers(overlay: st
     )
     answered = {resource.canonical for resource in app.router.resources()}
     probed = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
-    (endpoint,) = one("PodMonitor", OPERATOR)["spec"]["podMetricsEndpoints"]
-    assert {*probed, endpoint["path"]} <= answered
+    endpoints = one("PodMonitor", OPERATOR)["spec"]["podMetricsEndpoints"]
+    assert {*probed, *(endpoint["path"] for endpoint in endpoints)} <= answered
     (port,) = container["ports"]
-    assert endpoint["port"] == port["name"] == one("Service", overlay)["spec"]["ports"][0]["name"]
+    assert {endpoint["port"] for endpoint in endpoints} == {port["name"]}
+    assert one("Service", overlay)["spec"]["ports"][0]["name"] == port["name"]
+
+
+def test_each_pod_is_scraped_once_and_agents_that_may_move_are_told_of_as_one(overlay: str, pod: Manifest) -> None:
+    labels = pod["metadata"]["labels"].items()
+    discovered = {f"__meta_kubernetes_pod_label_{re.sub('[./]', '_', name)}": value for name, value in labels}
+    (scraped,) = (
+        endpoint
+        for endpoint in one("PodMonitor", OPERATOR)["spec"]["podMetricsEndpoints"]
+        if _scrapes(endpoint, discovered)
+    )
+    (named,) = (rule for rule in scraped["relabelings"] if rule["action"] == "replace")
+    assert (named["sourceLabels"], named["targetLabel"]) == (["__meta_kubernetes_pod_name"], "instance")
+    relabelled = scraped.get("metricRelabelings", [])
+    (settings,) = map(yaml.safe_load, one("ConfigMap", overlay)["data"].values())
+    if not settings.get("state", {}).get("replicas"):
+        assert relabelled == []
+        return
+    (documented,) = documented_scraping()["scrape_configs"]
+    (as_one,) = documented["metric_relabel_configs"]
+    spelled = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
+    renamed = {spelled.get(key, key): value for key, value in as_one.items()} | {"action": "replace"}
+    assert relabelled == [renamed, {**renamed, "targetLabel": "pod", "replacement": ""}]
+
+
+def _scrapes(endpoint: Manifest, target: dict[str, str]) -> bool:
+    """Whether an endpoint takes a pod with these labels."""
+    return all(
+        (re.fullmatch(rule["regex"], target.get(rule["sourceLabels"][0], "")) is not None) == (rule["action"] == "keep")
+        for rule in endpoint["relabelings"]
+        if rule["action"] in ("keep", "drop")
+    )
 
 
 def test_the_settings_are_good_and_take_the_secrets_from_their_files(

@@ -8,6 +8,7 @@ the oracle knows what every number must be, whatever becomes of replicas, connec
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import yaml
 
 from exporter.simulator.profiles import Profile
 from exporter.simulator.truth import Created
@@ -27,7 +29,7 @@ from tests.prometheus.running import Prometheus, prometheus
 from tests.proxy import Proxy, proxied
 from tests.replicas import process
 from tests.service.running import SALES, SUPPORT, Platform, Process, fetched, platform, started, until, written
-from tests.service.test_killing import numbers_of
+from tests.service.test_killing import CATALOG, numbers_of
 from tests.truth.oracle import Key, Oracle, Timeline
 
 LEASE: Final = 5.0
@@ -50,6 +52,9 @@ BY_CLOCK: Final = (
     "open_runs",
 )
 """Gauges that are taken by the clock of whoever looks, or tell of moments by it."""
+ROOT: Final = Path(__file__).parents[2]
+EVALUATION: Final = 3.0
+"""Seconds between two evaluations of the rules."""
 
 
 def agents(many: int) -> tuple[Profile, ...]:
@@ -250,6 +255,11 @@ class Stage:
             if self._born[(agent, task)] <= now:
                 self._oracles[agent].look(task, timeline.at(now), now)
 
+    def happened(self, agent: str, family: str) -> float:
+        """What the series of a counter must add up to."""
+        source = CATALOG[family].source
+        return float(sum(value for key, value in self._oracles[agent].numbers.items() if key[0] == source))
+
     # What was scraped
 
     async def scraped(self, family: str, job: str = SCRAPED) -> dict[str, dict[str, list[Seen]]]:
@@ -264,6 +274,29 @@ class Stage:
                 Seen(float(at), instance, float(value)) for at, value in series["values"]
             ]
         return {agent: {key: sorted(seen) for key, seen in kinds.items()} for agent, kinds in found.items()}
+
+
+def documented_scraping() -> dict[str, Any]:
+    """What docs/replicas.md says Prometheus should have."""
+    text = (ROOT / "docs" / "replicas.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(scrape_configs:\n.*?)```", text, re.DOTALL)
+    found: dict[str, Any] = yaml.safe_load(block)
+    return found
+
+
+def _rules(folder: Path) -> Path:
+    """The shipped recording rules about increases, in one file, with what they are made of. All of them for so many
+    agents so often would leave the replicas nothing of a small machine."""
+    shipped = yaml.safe_load((ROOT / "prometheus" / "rules" / "recording.yml").read_text(encoding="utf-8"))
+    (group,) = (group for group in shipped["groups"] if group["name"] == "unpod-agents")
+    about = re.compile(
+        r"agent:unpod_agent_(up|unseen):|agent\w*:unpod_(calls|task_transitions|task_retries):increase1h"
+    )
+    rules = [rule for rule in group["rules"] if about.match(rule["record"])]
+    file = folder / "rules.yml"
+    some = {**group, "interval": f"{EVALUATION:g}s", "rules": rules}
+    file.write_text(yaml.safe_dump({"groups": [some]}, sort_keys=False), encoding="utf-8")
+    return file
 
 
 def shown_in(text: str) -> set[str]:
@@ -341,11 +374,11 @@ async def staged(folder: Path, *, many: int = 60, seed: int = 7) -> AsyncIterato
         ]
         stage = Stage(made, folder, server, server.database(), replicas, stack)
         targets = [{"targets": [f"127.0.0.1:{one.port}"], "labels": {"instance": one.name}} for one in replicas]
-        as_one = {"source_labels": ["agent"], "regex": ".+", "target_label": "instance", "replacement": "replicas"}
+        (documented,) = documented_scraping()["scrape_configs"]
         jobs = [
             {"job_name": SCRAPED, "static_configs": targets},
-            {"job_name": AS_ONE, "static_configs": targets, "metric_relabel_configs": [as_one]},
+            {**documented, "job_name": AS_ONE, "static_configs": targets},
         ]
-        scraping = {"scrape_configs": jobs}
+        scraping = {"scrape_configs": jobs, "rule_files": [str(_rules(folder))]}
         stage.prometheus = await stack.enter_async_context(prometheus(folder, scraping))
         yield stage
