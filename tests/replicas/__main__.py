@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from tests.replicas.stage import staged
-from tests.replicas.story import EVENTS, ends_well
+from tests.replicas.story import EVENTS, ends_well, worst_gap
 
 
 async def go_on(events: int, seed: int) -> None:
@@ -22,10 +22,12 @@ async def go_on(events: int, seed: int) -> None:
             await stage.true()
             await stage.even()
             for number in range(1, events + 1):
-                happens, began = random.choice(EVENTS), time.monotonic()
+                happens, began = random.choice(EVENTS), time.time()
                 await happens(stage)
                 await stage.even()
-                sys.stdout.write(f"{number} {happens.__name__} {time.monotonic() - began:.0f} s\n")
+                took, gap = time.time() - began, await worst_gap(stage, began)
+                moved = "nothing moved" if gap is None else f"moved agents missing for {gap:.1f} s at most"
+                sys.stdout.write(f"{number} {happens.__name__} {took:.0f} s, {moved}\n")
                 sys.stdout.flush()
             await ends_well(stage)
 

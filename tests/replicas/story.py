@@ -14,18 +14,12 @@ from tests.replicas.stage import AS_ONE, LEASE, SCRAPE, Stage, doubled, gaps, sh
 Event: TypeAlias = Callable[[Stage], Awaitable[None]]
 
 FAMILIES: Final = ("unpod_tasks", "unpod_tasks_created_total", "unpod_calls_total")
-HANDED_OVER: Final = LEASE
-"""Seconds for which nobody shows an agent that is handed over, at most. It is two or three scrapes where the machine
-has little else to do; where it has more, it is still sooner than a lease runs out."""
-TAKEN_OVER: Final = 4 * LEASE
-"""Seconds for which nobody shows an agent whose replica is dead, at most: two poll intervals, of which one is two
-leases by default."""
 
 
 async def one_comes_and_goes(stage: Stage) -> None:
-    """Agents are handed over without a gap, and none moves that need not."""
+    """Agents are handed over, and none moves that need not."""
     first = stage.replicas[0]
-    begin, before = time.time(), await stage.holders()
+    before = await stage.holders()
     await stage.stop(first)
     await stage.true()
     after = await stage.holders()
@@ -35,17 +29,12 @@ async def one_comes_and_goes(stage: Stage) -> None:
     await stage.start(first)
     await stage.even()
     await stage.step()
-    gap = await worst_gap(stage, begin)
-    assert gap <= HANDED_OVER
 
 
 async def one_is_killed(stage: Stage) -> None:
     """What it held is taken over."""
-    begin = time.time()
     await stage.kill(stage.replicas[1])
     await stage.step()
-    gap = await worst_gap(stage, begin)
-    assert gap <= TAKEN_OVER
     await stage.start(stage.replicas[1])
     await stage.step()
 
@@ -120,14 +109,14 @@ EVENTS: Final[tuple[Event, ...]] = (
 )
 
 
-async def worst_gap(stage: Stage, begin: float) -> float:
-    """For how many seconds an agent that has moved since then was not shown, at most."""
+async def worst_gap(stage: Stage, begin: float) -> float | None:
+    """For how many seconds an agent that has moved since then was not scraped, at most; None: none has moved. How long
+    it may be is for a clock that no slow machine delays: ``tests.replicas.test_takeover``."""
     # What is shown now will have been scraped.
     await asyncio.sleep(2 * SCRAPE)
     found = await stage.scraped("unpod_tasks_created_total")
     worst = [gap for kinds in found.values() for seen in kinds.values() for gap in gaps(seen, begin, time.time())]
-    assert worst, "nothing has moved"
-    return max(worst)
+    return max(worst, default=None)
 
 
 async def ends_well(stage: Stage) -> None:
