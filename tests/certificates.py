@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,11 @@ class Authority:
         self.cert = folder / f"{name}.pem"
         self._ca.cert_pem.write_to_path(self.cert)
 
-    def issue(self, *names: str, file: str) -> Files:
-        """A certificate with these names. Written over one of the same file, as somebody does who renews it."""
-        issued = self._ca.issue_cert(*names)
+    def issue(self, *names: str, file: str, valid: tuple[float, float] | None = None) -> Files:
+        """A certificate with these names, ``valid`` from one to the other Unix time (None: for long). Written over one
+        of the same file, as somebody does who renews it."""
+        begins, ends = (None, None) if valid is None else (datetime.fromtimestamp(moment, UTC) for moment in valid)
+        issued = self._ca.issue_cert(*names, not_before=begins, not_after=ends)
         files = Files(self._folder / f"{file}.pem", self._folder / f"{file}.key")
         chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
         files.cert.write_bytes(chain)

@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 
 from exporter import service
-from exporter.config import load
+from exporter.config import Config, load
 from exporter.service.running import serving
 from exporter.simulator.profiles import DEFAULT_PROFILES
 from exporter.systemd import Notifier
 from exporter.web.listen import Address
-from tests.service.running import Clock, Platform, platform, until, written
+from tests.certificates import Authority
+from tests.faults import disks
+from tests.service.running import START, Answer, Clock, Platform, fetched, platform, until, written
 
 AGENTS = tuple(
     msgspec.structs.replace(profile, live_tasks_per_hour=None, ties=0.0, older=False) for profile in DEFAULT_PROFILES
@@ -30,6 +32,11 @@ AGENTS = tuple(
 """Without tasks that swap their places while they are read: each scene has one fault, its own."""
 SALES, SUPPORT, COLLECTIONS, RENEWALS, OFFICE = (profile.handle for profile in AGENTS)
 MINUTE = 60.0
+HOUR = 3_600.0
+DAY = 86_400.0
+STATE = "unpod-exporter.db"
+SETTINGS = "config.yaml"
+RULES = "web.yml"
 
 
 class Silent:
@@ -81,27 +88,33 @@ class Time:
 
 
 class Scene:
-    """The platform, the exporter and the time between them."""
+    """The platform, the exporter in its folder, and the time between them."""
 
-    def __init__(self, made: Platform, exporter: Any, url: str, time: Time) -> None:
-        self.made, self.exporter, self.url, self._time = made, exporter, url, time
+    def __init__(self, made: Platform, exporter: Any, url: str, time: Time, folder: Path) -> None:
+        self.made, self.exporter, self.url, self._time, self.folder = made, exporter, url, time, folder
 
     @property
     def polling(self) -> bool:
         trackers = self.exporter.fleet.trackers.values()
-        woken = self._time.next <= self._time()
-        return woken or any(tracker.begun is not None or tracker.last is None for tracker in trackers)
+        return any(tracker.begun is not None or tracker.last is None for tracker in trackers)
 
     async def settles(self, unless: Callable[[], bool] = lambda: False) -> None:
         """Waits until no poll is under way, or until ``unless`` is so; whoever waits for a turn has it."""
 
         async def settled() -> bool:
             # The pace lets requests wait for seconds, the schedule lets agents wait for far longer.
-            if self._time.next - self._time() < 2.0:
+            if self.polling and self._time.next - self._time() < 2.0:
                 self._time.goes_to(self._time.next)
-            return unless() or not self.polling
+            woken = self._time.next <= self._time()
+            return unless() or not (woken or self.polling)
 
         await until(settled)
+
+    async def reloads(self, before: str, after: str) -> Answer:
+        """What comes of a reload with other words in the settings."""
+        file = self.folder / SETTINGS
+        file.write_text(file.read_text().replace(before, after))
+        return await fetched(f"{self.url}/-/reload", method="POST")
 
     async def passes(self, seconds: float) -> None:
         """Lets time pass, with every poll that is due meanwhile."""
@@ -113,26 +126,47 @@ class Scene:
         await self.settles()
 
 
+def nothing(folder: Path) -> None:
+    pass
+
+
 @asynccontextmanager
-async def scene(*, history: float = 24.0, agents: Any = AGENTS, **sections: Any) -> AsyncIterator[Scene]:
-    """An exporter that has just been started beside a platform."""
+async def scene(
+    *,
+    history: float = 24.0,
+    agents: Any = AGENTS,
+    prepares: Callable[[Path], None] = nothing,
+    **sections: Any,
+) -> AsyncIterator[Scene]:
+    """An exporter that has just been started beside a platform, in a folder into which ``prepares`` may put what is
+    there already: a state, or a web config."""
     usual: dict[str, dict[str, Any]] = {
         "api": {"requests_per_minute": 120, "page_size": 200},
         "polling": {"interval": "60s", "backfill": "all"},
     }
     sections = {name: usual.get(name, {}) | sections.get(name, {}) for name in usual | sections}
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+    with tempfile.TemporaryDirectory() as name, chdir(name):
+        folder = Path(name)
+        prepares(folder)
         async with platform(*agents, history=history) as made:
             time = Time(made.clock)
-            settings = made.settings(**sections)
-            config = load(written(Path(folder), settings), os.environ, state_path="unpod-exporter.db")
+            file = written(folder, made.settings(**sections))
+
+            def read() -> Config:
+                return load(file, os.environ, state_path=STATE)
+
             quiet = Silent()
             clock = service.Clock(now=time, elapsed=time, sleep=time.sleep)
-            web = service.Web(listen=(Address("127.0.0.1", 0),))
-            stays = service.Source(read=lambda: config)
-            asked = {"source": stays, "hangup": asyncio.Event(), "notifier": Notifier({}, 0)}
-            async with serving(config, web, quiet, quiet, clock, **asked) as (exporter, bound):
-                yield Scene(made, exporter, f"http://{bound[0]}", time)
+            rules = folder / RULES if (folder / RULES).exists() else None
+            web = service.Web(listen=(Address("127.0.0.1", 0),), config_file=rules)
+            asked = {
+                "source": service.Source(read=read),
+                "hangup": asyncio.Event(),
+                "notifier": Notifier({}, 0),
+            }
+            async with serving(read(), web, quiet, quiet, clock, **asked) as (exporter, bound):
+                scheme = "http" if rules is None else "https"
+                yield Scene(made, exporter, f"{scheme}://{bound[0]}", time, folder)
 
 
 @asynccontextmanager
@@ -212,6 +246,78 @@ async def first_reading(history: float = 96.0) -> AsyncIterator[Scene]:
         yield played
 
 
+@asynccontextmanager
+async def full_disk(history: float = 24.0) -> AsyncIterator[Scene]:
+    """The disk of the state has been full for nine minutes."""
+    async with well(history) as played:
+        with disks.full_disk():
+            await played.passes(MINUTE * 9)
+        yield played
+
+
+@asynccontextmanager
+async def bad_settings(history: float = 24.0) -> AsyncIterator[Scene]:
+    """Somebody has changed the settings, made two mistakes, and reloaded them."""
+    async with well(history) as played:
+        told = await played.reloads("interval: 60s", "interval: often\n  max_stalenes: 1h")
+        assert told.status == 500
+        await played.passes(MINUTE * 12)
+        yield played
+
+
+@asynccontextmanager
+async def stretched(history: float = 24.0) -> AsyncIterator[Scene]:
+    """Somebody has allowed so few requests that they do not suffice for five agents."""
+    async with well(history) as played:
+        assert (await played.reloads("requests_per_minute: 120", "requests_per_minute: 2")).status == 200
+        yield played
+
+
+@asynccontextmanager
+async def set_aside(history: float = 24.0) -> AsyncIterator[Scene]:
+    """The exporter was started with a state that a broken disk has left behind."""
+
+    def prepares(folder: Path) -> None:
+        (folder / STATE).write_bytes(b"SQLite format 3\0" + b"\x99" * 65_520)
+
+    async with scene(history=history, prepares=prepares) as played:
+        await played.settles()
+        await played.passes(MINUTE * 2)
+        yield played
+
+
+@asynccontextmanager
+async def old_certificate(history: float = 24.0, left: float = DAY * 6) -> AsyncIterator[Scene]:
+    """The exporter serves with a certificate of 90 days, whose last ones they are."""
+
+    def prepares(folder: Path) -> None:
+        ends = START + HOUR + left
+        Authority(folder).issue("127.0.0.1", file="server", valid=(ends - DAY * 90, ends))
+        (folder / RULES).write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+
+    async with scene(history=history, prepares=prepares) as played:
+        await played.settles()
+        yield played
+
+
+@asynccontextmanager
+async def expired_certificate(history: float = 24.0) -> AsyncIterator[Scene]:
+    """It has expired two days ago."""
+    async with old_certificate(history, left=-DAY * 2) as played:
+        yield played
+
+
+@asynccontextmanager
+async def bad_web_config(history: float = 24.0) -> AsyncIterator[Scene]:
+    """Somebody has renewed the certificate and forgotten its key."""
+    async with old_certificate(history, left=DAY * 60) as played:
+        key = (played.folder / "server.key").read_bytes()
+        Authority(played.folder).issue("127.0.0.1", file="server")
+        (played.folder / "server.key").write_bytes(key)
+        await played.passes(5.0)
+        yield played
+
+
 SCENES: dict[str, Callable[..., AbstractAsyncContextManager[Scene]]] = {
     "fine": well,
     "bad-token": bad_token,
@@ -220,5 +326,12 @@ SCENES: dict[str, Callable[..., AbstractAsyncContextManager[Scene]]] = {
     "rate-limited": rate_limited,
     "unreadable-tasks": unreadable,
     "first-reading": first_reading,
+    "full-disk": full_disk,
+    "bad-settings": bad_settings,
+    "bad-web-config": bad_web_config,
+    "stretched": stretched,
+    "set-aside": set_aside,
+    "old-certificate": old_certificate,
+    "expired-certificate": expired_certificate,
 }
 """By the names of their pictures. Each can be told how many hours of history the platform has."""
