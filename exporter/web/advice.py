@@ -144,8 +144,8 @@ UNWRITABLE: Final = Problem(
     "The state cannot be written",
     "Polls go on and numbers are true, but what is new is known in memory only: if the exporter is killed now, counters"
     " go back to what was written last.",
-    "Look at the disk, or the database: full, read-only, gone, or not writable for this user? Do not kill the exporter"
-    " before: it writes all of it as soon as it can.",
+    "Look at the disk, or the database: full, read-only, gone, or not writable for this user? Until that is"
+    " mended do not kill the exporter: it writes all of it as soon as it can.",
 )
 SET_ASIDE: Final = Problem(
     "A damaged state was set aside",
@@ -166,7 +166,8 @@ BAD_FILES: Final[Mapping[str, Problem]] = MappingProxyType(
         "settings": Problem(
             "The settings could not be reloaded",
             "Those before stay in force, so that no number is wrong. A restart would fail.",
-            "Mend what is named here, then reload again; `unpod-exporter check` tells all that is wrong.",
+            "Mend what is named here; `unpod-exporter check` tells all that is wrong. Then reload again: `kill -HUP`, or"
+            " POST to `/-/reload`.",
         ),
         "web config": Problem(
             "The web config could not be reloaded",

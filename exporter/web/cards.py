@@ -16,7 +16,7 @@ from exporter.web.words import STEPS, count, every, span
 NAMED: Final = 12
 """Agents that a card names."""
 _ERRORS: Final = 3
-"""Different errors that a card shows."""
+"""Different errors that a card shows, if there are many."""
 _STRETCHED: Final = 60.0
 """Seconds by which intervals are stretched that are worth a card, as the alert UnpodScheduleLag has it."""
 _SOON: Final = 14 * 86_400.0
@@ -39,7 +39,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     show: str = ""
     """The word by which the table shows them."""
     since: float | None = None
-    """When it began for the first of them, in Unix seconds."""
+    """When it began, for the first of them, in Unix seconds."""
+    so: str = "Failing"
+    """What it has been since then."""
     next_poll: float | None = None
     """When the first of them is polled next."""
     next_step: str = ""
@@ -98,8 +100,14 @@ def _grouped(level: str, problem: Problem, agents: Sequence[AgentStatus], show: 
         since=min((agent.failing_since for agent in agents if agent.failing_since is not None), default=None),
         next_poll=due.next_poll if due else None,
         next_step=STEPS[due.next_step] if due else "",
-        errors=tuple(dict.fromkeys(agent.last_error for agent in agents if agent.last_error))[:_ERRORS],
+        errors=_first(tuple(dict.fromkeys(agent.last_error for agent in agents if agent.last_error))),
     )
+
+
+def _first(errors: Sequence[str]) -> tuple[str, ...]:
+    """A few of them, and how many more there are. One more takes no more room than to say so."""
+    more = len(errors) - _ERRORS
+    return tuple(errors) if more < 2 else (*errors[:_ERRORS], f"and {more} more")
 
 
 def of_list(status: Status) -> Iterator[Card]:
@@ -120,7 +128,8 @@ def of_itself(status: Status) -> Iterator[Card]:
         told = f"{count(status.state.set_aside, 'damaged state')} beside {status.state.path}"
         yield Card(level="warn", problem=advice.SET_ASIDE, brief="a damaged state was set aside", errors=(told,))
     if status.lag >= _STRETCHED:
-        yield Card(level="warn", problem=advice.STRETCHED, brief="polls are stretched", errors=(_stretched(status),))
+        brief = f"polled less often than {'it' if len(status.agents) == 1 else 'they'} should be"
+        yield Card(level="warn", problem=advice.STRETCHED, brief=brief, errors=(_stretched(status),))
 
 
 def _of_state(state: State) -> Iterator[Card]:
@@ -131,6 +140,7 @@ def _of_state(state: State) -> Iterator[Card]:
             problem=advice.UNWRITABLE,
             brief="the state cannot be written",
             since=state.unwritable_since,
+            so="Not written",
             errors=(state.unwritable, kept),
         )
 
@@ -144,7 +154,8 @@ def _of_files(files: Sequence[BadFile]) -> Iterator[Card]:
             problem=advice.BAD_FILES[file.file],
             brief=f"the {file.file} could not be reloaded",
             since=file.since,
-            errors=tuple(file.problem.splitlines()[:_ERRORS]),
+            so="Bad",
+            errors=_first(file.problem.splitlines()),
         )
 
 
@@ -152,7 +163,7 @@ def _of_certificate(certificate: Certificate, now: float) -> Iterator[Card]:
     left = certificate.ends - now
     if left <= 0:
         brief = "the exporter's certificate has expired"
-        yield Card(level="bad", problem=advice.EXPIRED, brief=brief, since=certificate.ends)
+        yield Card(level="bad", problem=advice.EXPIRED, brief=brief, since=certificate.ends, so="Expired")
     elif left < min(_SOON, _LAST * (certificate.ends - certificate.begins)):
         brief = "the exporter's certificate expires soon"
         yield Card(level="warn", problem=advice.EXPIRES, brief=brief, errors=(f"it expires in {span(left)}",))

@@ -150,14 +150,14 @@ async def scene(
         prepares(folder)
         async with platform(*agents, history=history) as made:
             time = Time(made.clock)
-            file = written(folder, made.settings(**sections))
+            written(folder, made.settings(**sections))
 
             def read() -> Config:
-                return load(file, os.environ, state_path=STATE)
+                return load(Path(SETTINGS), os.environ, state_path=STATE)
 
             quiet = Silent()
             clock = service.Clock(now=time, elapsed=time, sleep=time.sleep)
-            rules = folder / RULES if (folder / RULES).exists() else None
+            rules = Path(RULES) if Path(RULES).exists() else None
             web = service.Web(listen=(Address("127.0.0.1", 0),), config_file=rules)
             asked = {
                 "source": service.Source(read=read),
@@ -303,7 +303,7 @@ async def old_certificate(history: float = 24.0, left: float = DAY * 6) -> Async
 @asynccontextmanager
 async def expired_certificate(history: float = 24.0) -> AsyncIterator[Scene]:
     """It has expired two days ago."""
-    async with old_certificate(history, left=-DAY * 2) as played:
+    async with old_certificate(history, left=-DAY * 2 - HOUR * 2) as played:
         yield played
 
 

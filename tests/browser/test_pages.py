@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from exporter.web.pages import AgentStatus, Requests, Status
+from exporter.web.pages import AgentStatus, BadFile, Certificate, Requests, State, Status
 from tests.browser.conftest import LOOKS, Open, Served
+from tests.browser.looking import is_for_everybody
 from tests.web.made import NOW, failing, fine, reading, status, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -36,6 +37,18 @@ EXAMPLES: dict[str, Status] = {
         fine(RIGHT_TO_LEFT, name=RIGHT_TO_LEFT),
         fine("'\"><svg onload=alert(3)>"),
     ),
+    "the exporter in trouble": status(
+        fine(),
+        state=State(
+            path=LONG, created=NOW, unwritable_since=NOW - 300, unwritable=LONG, uncommitted=12_345, set_aside=2
+        ),
+        bad_files=(
+            BadFile(file="settings", problem="\n".join([LONG] * 9), since=NOW - 60),
+            BadFile(file="web config", problem=RIGHT_TO_LEFT, since=NOW - 60),
+        ),
+        certificate=Certificate(begins=NOW - 90 * 86_400, ends=NOW - 60),
+        lag=600.0,
+    ),
     "nobody": status(notice="Discovery wants none of the agents that the platform lists (12)."),
     "hundreds": status(
         *(fine(f"agent-{number:03d}") for number in range(186)), *(failing(f"bad-{n}") for n in range(20))
@@ -43,12 +56,6 @@ EXAMPLES: dict[str, Status] = {
 }
 
 
-AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-CLIPPED = """() => [...document.querySelectorAll("main *")]
-    .filter((one) => [...one.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim()))
-    .filter((one) => !one.closest(".unseen, thead, svg") && getComputedStyle(one).display !== "inline")
-    .filter((one) => one.scrollWidth > one.clientWidth + 1)
-    .map((one) => one.outerHTML.slice(0, 120))"""
 FOCUS = """() => {
     const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
     one.dataset.reached = "yes";
@@ -59,25 +66,6 @@ LISTENING = """() => {
     new MutationObserver((changes) => { window.told += changes.length; }).observe(
         document.querySelector("[role=status]"), {subtree: true, childList: true, characterData: true});
 }"""
-
-
-async def is_for_everybody(page: Page, axe: str) -> None:
-    """Whatever it looks like: axe finds nothing wrong with it, nothing sticks out of it, and no text is cut off."""
-    # Past the Content-Security-Policy, which allows nothing but the page's own script.
-    await page.evaluate(axe)
-    for name, look in LOOKS.items():
-        await page.set_viewport_size(look["viewport"])
-        await page.emulate_media(color_scheme=look["color_scheme"])
-        found = await page.evaluate("(rules) => axe.run(document, {runOnly: rules})", AXE_RULES)
-        assert len(found["passes"]) > 20
-        faults = [
-            f"{one['id']}: {node['html'][:160]} {node['failureSummary']}"
-            for one in found["violations"]
-            for node in one["nodes"]
-        ]
-        assert faults == [], name
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        assert await page.evaluate(CLIPPED) == [], name
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

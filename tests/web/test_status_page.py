@@ -145,7 +145,7 @@ DAY = 86_400.0
 def test_a_state_that_cannot_be_written_is_told_with_what_would_be_lost() -> None:
     page = page_of(status(fine(), state=UNWRITABLE))
     assert page.title == "The agent is fine, but the state cannot be written · Unpod exporter"
-    assert "Failing for 5 min" in page.words
+    assert "Not written for 5 min" in page.words
     assert "the disk is full 7 tasks known in memory only" in page.words
     assert "cannot be written for 5 min; 7 tasks in memory only" in page.words
     assert "A damaged state was set aside" in page.words
@@ -155,17 +155,36 @@ def test_a_state_that_cannot_be_written_is_told_with_what_would_be_lost() -> Non
 def test_a_state_that_fails_the_agents_is_told_once() -> None:
     page = page_of(status(failing(problem="state"), state=UNWRITABLE))
     assert "The state cannot be read or written" in page.words
-    assert "Do not kill the exporter" not in page.words
+    assert "do not kill the exporter" not in page.words
 
 
 def test_a_failed_reload_is_told_with_its_file_what_is_wrong_and_since_when() -> None:
     page = page_of(status(fine(), bad_files=(SETTINGS, WEB)))
     assert "The agent is fine, but the settings could not be reloaded" in page.words
     assert "The settings could not be reloaded" in page.words
-    assert "Failing for 60 s" in page.words or "Failing for 1 min" in page.words
+    assert "Bad for 1 min" in page.words
     assert "config.yaml is bad: polling.interval: no" in page.words
     assert "The web config could not be reloaded" in page.words
     assert WEB.problem in page.words
+
+
+def test_of_many_mistakes_the_first_are_shown_and_the_others_counted() -> None:
+    lines = tuple(f"config.yaml:{number}: wrong" for number in range(1, 9))
+    few, many = (
+        page_of(status(fine(), bad_files=(msgspec.structs.replace(SETTINGS, problem="\n".join(lines[:amount])),)))
+        for amount in (4, 8)
+    )
+    assert "config.yaml:4: wrong" in few.words
+    assert "and 1 more" not in few.words
+    assert "config.yaml:3: wrong and 5 more" in many.words
+    assert "config.yaml:4" not in many.words
+
+
+def test_of_many_different_errors_the_first_are_shown_and_the_others_counted() -> None:
+    agents = [failing(f"a{number}", last_error=f"error {number}") for number in range(6)]
+    words = page_of(status(*agents)).words
+    assert "error 2 and 3 more" in words
+    assert "error 3" not in words
 
 
 def test_settings_that_fail_for_the_web_config_alone_are_told_once() -> None:
@@ -190,12 +209,18 @@ def test_a_certificate_is_told_of_before_it_expires(lived: float, left: float, h
     assert page_of(status(fine(), certificate=shown)).title == f"{headline} · Unpod exporter"
 
 
+def test_a_certificate_that_has_expired_is_told_with_since_when() -> None:
+    words = page_of(status(fine(), certificate=Certificate(begins=NOW - 90 * DAY, ends=NOW - 2 * DAY))).words
+    assert "Expired for 2 d" in words
+    assert "Failing" not in words
+
+
 def test_stretched_intervals_are_told_and_those_that_matter_stand_on_top() -> None:
     none, some, many = (page_of(status(fine(), lag=lag)).words for lag in (0.0, 40.0, 70.0))
     assert "Interval" not in none
     assert "100 s between two polls of an agent stretched from 60 s" in some
     assert "less often" not in some
-    assert "The agent is fine, but polls are stretched" in many
+    assert "The agent is fine, but polled less often than it should be" in many
     assert "polled every 130 s instead of every 60 s" in many
 
 
