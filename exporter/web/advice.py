@@ -166,8 +166,8 @@ BAD_FILES: Final[Mapping[str, Problem]] = MappingProxyType(
         "settings": Problem(
             "The settings could not be reloaded",
             "Those before stay in force, so that no number is wrong. A restart would fail.",
-            "Mend what is named here; `unpod-exporter check` tells all that is wrong. Then reload again: `kill -HUP`, or"
-            " POST to `/-/reload`.",
+            "Mend what is named here; `unpod-exporter check` tells all that is wrong. Then reload again: `kill -HUP`,"
+            " or POST to `/-/reload`.",
         ),
         "web config": Problem(
             "The web config could not be reloaded",

@@ -21,7 +21,8 @@ async def looks(page: Page, look: str) -> None:
 
 
 async def is_for_everybody(page: Page, axe: str, *only: str) -> None:
-    """Whatever it looks like (``only`` in these looks, or in all): axe finds nothing wrong with it, nothing sticks out of it, and no text is cut off."""
+    """Whatever it looks like (``only`` in these looks, or in all): axe finds nothing wrong with it, nothing sticks out
+    of it, and no text is cut off."""
     # Past the Content-Security-Policy, which allows nothing but the page's own script.
     await page.evaluate(axe)
     for name in only or LOOKS:

@@ -36,7 +36,6 @@ HOUR = 3_600.0
 DAY = 86_400.0
 STATE = "unpod-exporter.db"
 SETTINGS = "config.yaml"
-RULES = "web.yml"
 
 
 class Silent:
@@ -127,7 +126,7 @@ class Scene:
 
 
 def nothing(folder: Path) -> None:
-    pass
+    """Puts nothing into it."""
 
 
 @asynccontextmanager
@@ -135,11 +134,11 @@ async def scene(
     *,
     history: float = 24.0,
     agents: Any = AGENTS,
-    prepares: Callable[[Path], None] = nothing,
+    prepares: Callable[[Path], Path | None] = nothing,
     **sections: Any,
 ) -> AsyncIterator[Scene]:
-    """An exporter that has just been started beside a platform, in a folder into which ``prepares`` may put what is
-    there already: a state, or a web config."""
+    """An exporter that has just been started beside a platform, in a folder into which ``prepares`` may put a state, or
+    a web config, which it returns then."""
     usual: dict[str, dict[str, Any]] = {
         "api": {"requests_per_minute": 120, "page_size": 200},
         "polling": {"interval": "60s", "backfill": "all"},
@@ -147,7 +146,7 @@ async def scene(
     sections = {name: usual.get(name, {}) | sections.get(name, {}) for name in usual | sections}
     with tempfile.TemporaryDirectory() as name, chdir(name):
         folder = Path(name)
-        prepares(folder)
+        rules = prepares(folder)
         async with platform(*agents, history=history) as made:
             time = Time(made.clock)
             written(folder, made.settings(**sections))
@@ -157,7 +156,6 @@ async def scene(
 
             quiet = Silent()
             clock = service.Clock(now=time, elapsed=time, sleep=time.sleep)
-            rules = Path(RULES) if Path(RULES).exists() else None
             web = service.Web(listen=(Address("127.0.0.1", 0),), config_file=rules)
             asked = {
                 "source": service.Source(read=read),
@@ -290,10 +288,10 @@ async def set_aside(history: float = 24.0) -> AsyncIterator[Scene]:
 async def old_certificate(history: float = 24.0, left: float = DAY * 6) -> AsyncIterator[Scene]:
     """The exporter serves with a certificate of 90 days, whose last ones they are."""
 
-    def prepares(folder: Path) -> None:
+    def prepares(folder: Path) -> Path:
         ends = START + HOUR + left
         Authority(folder).issue("127.0.0.1", file="server", valid=(ends - DAY * 90, ends))
-        (folder / RULES).write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}")
+        return written(Path(), {"tls_server_config": {"cert_file": "server.pem", "key_file": "server.key"}}, "web.yml")
 
     async with scene(history=history, prepares=prepares) as played:
         await played.settles()
