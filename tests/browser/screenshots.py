@@ -44,6 +44,8 @@ PICTURES: Final = {
     "rate-limited": (Picture("status-rate-limited"),),
     "unreadable-tasks": (Picture("status-unreadable-tasks"),),
     "first-reading": (Picture("status-first-reading"),),
+    "bad-settings": (Picture("status-bad-settings"),),
+    "full-disk": (Picture("status-full-disk"),),
 }
 """By scene."""
 
