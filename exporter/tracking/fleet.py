@@ -239,6 +239,9 @@ class Fleet:
         if (plan.choice, plan.list_interval) != (before.choice, before.list_interval):
             self._next_look = None
             self.notice = ""
+        if self._named.keys() - {agent.handle for agent in before.named} - self.trackers.keys():
+            # The list tells the names of those that are new.
+            self._next_look = None
         known = [tracker.identity for tracker in self.trackers.values()]
         for handle in self.trackers.keys() - set(chosen(tuple(self._named), known, self._by_handle())):
             await self._drop(handle)

@@ -439,6 +439,25 @@ async def test_a_list_that_is_still_fresh_is_not_read_again_for_another_plan() -
             assert made.alarm.slept["list of agents"] == [600.0, 500.0]
 
 
+async def test_an_agent_that_another_plan_names_has_its_name_at_once_and_one_that_leaves_costs_no_request() -> None:
+    def plan(*handles: str) -> Plan:
+        return Plan(named=tuple(Named(handle=handle) for handle in handles), list_interval=600.0)
+
+    async with crew(plan("one"), "one", "two") as made:
+        await made.fleet.resume([])
+        async with made.running("poll one", "list of agents"):
+            made.time.now += 100.0
+            made.alarm.sleepers.pop("list of agents")
+            await made.fleet.replan(plan("one", "two"))
+            await made.alarm.until_asleep("list of agents", "poll two")
+            assert made.shown("two").info["name"] == "Two"
+            made.time.now += 100.0
+            made.alarm.sleepers.pop("list of agents")
+            await made.fleet.replan(plan("two"))
+            await made.alarm.until_asleep("list of agents")
+            assert made.alarm.slept["list of agents"] == [600.0, 600.0, 500.0]
+
+
 async def test_within_a_pause_nothing_is_polled_and_after_it_everybody_when_they_are_due() -> None:
     async with crew(named("asleep", "polling"), "asleep", "polling") as made:
         await made.fleet.resume([])
