@@ -140,10 +140,15 @@ def _doubled_or_missing(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _without_effect(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if given.get("client_auth_type", ssl.CERT_NONE) == ssl.CERT_NONE:
+    kind = given.get("client_auth_type", ssl.CERT_NONE)
+    if kind == ssl.CERT_NONE:
         for name in ("client_ca_file", "client_ca", "client_allowed_sans"):
             if name in given:
                 yield name, "has no effect without client_auth_type: RequireAndVerifyClientCert"
+    elif kind == ssl.CERT_OPTIONAL and "client_allowed_sans" in given:
+        yield "client_allowed_sans", (
+            "keeps nobody out who comes without a certificate; write client_auth_type: RequireAndVerifyClientCert"
+        )
 
 
 def _contradicting(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

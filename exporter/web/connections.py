@@ -225,9 +225,8 @@ class Connection(asyncio.Protocol):
 
     def _welcome(self, transport: asyncio.Transport, tls: Tls) -> None:
         names = names_in(transport.get_extra_info("peercert") or {})
-        has_certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True) is not None
         allowed = tls.client_allowed_sans
-        if allowed is not None and has_certificate and not names & {_name(one) for one in allowed}:
+        if allowed is not None and not names & {_name(one) for one in allowed}:
             self.cut("a client certificate of a name that is not allowed")
             return
         self._open(transport)

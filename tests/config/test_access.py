@@ -182,6 +182,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tls_server_config": {**BASE, "client_ca_file": "ca.pem"}}, "client_ca_file: has no effect without client_auth"),
     ({"tls_server_config": {**BASE, "client_allowed_sans": ["a"]}}, "client_allowed_sans: has no effect without"),
     (
+        {"tls_server_config": {**BASE, "client_auth_type": "VerifyClientCertIfGiven", "client_allowed_sans": ["a"]}},
+        "client_allowed_sans: keeps nobody out who comes without a certificate; write client_auth_type: Require",
+    ),
+    (
         {
             "tls_server_config": {
                 **BASE,
