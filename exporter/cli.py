@@ -92,11 +92,12 @@ def run(
 @main.command()
 @flags.config_file
 @flags.web_config_file
-@click.option("--probe", is_flag=True, help="Ask the platform, and the database of the state, too.")
-def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -> None:
+@flags.state
+@click.option("--probe", is_flag=True, help="Ask the platform too, and look at the file or the database of the state.")
+def check(config_file: Path | None, web_config_file: Path | None, state: StateFlags, probe: bool) -> None:
     """Reads the settings, and a web config, and says all that is wrong with them."""
     problems: list[str] = []
-    config = _or_problems(problems, lambda: _read(config_file, NO_FLAGS, _ALONE))
+    config = _or_problems(problems, lambda: _read(config_file, state, _ALONE))
     web = None if web_config_file is None else _or_problems(problems, lambda: load_web(web_config_file))
     for problem in problems:
         click.echo(problem, err=True)
@@ -110,7 +111,7 @@ def check(config_file: Path | None, web_config_file: Path | None, probe: bool) -
 
 
 def _probed(config: Config) -> bool:
-    """Whether the platform, and the database of the state, answer as they should; says what came of asking each."""
+    """Whether the platform answers as it should, and the state can be used; says what came of asking each."""
     _say(f"asking {config.api.base_url}")
     probes = (service.probe_platform, service.probe_state)
     well = [_finish(probe(config, lambda finding: _say(console.of_finding(finding)))) for probe in probes]

@@ -146,8 +146,9 @@ def _without_effect(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if name in given:
                 yield name, "has no effect without client_auth_type: RequireAndVerifyClientCert"
     elif kind == ssl.CERT_OPTIONAL and "client_allowed_sans" in given:
-        yield "client_allowed_sans", (
-            "keeps nobody out who comes without a certificate; write client_auth_type: RequireAndVerifyClientCert"
+        yield (
+            "client_allowed_sans",
+            ("keeps nobody out who comes without a certificate; write client_auth_type: RequireAndVerifyClientCert"),
         )
 
 

@@ -26,6 +26,7 @@ from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.log import Log
 from exporter.tracking.overlay import Overlay
+from exporter.tracking.probe import probe as probe_file
 from exporter.tracking.replicas.member import Member
 from exporter.tracking.replicas.registry import Tenure
 from exporter.tracking.report import Report
@@ -278,18 +279,23 @@ def _psycopg() -> Iterator[None]:
 
 
 async def probe_state(config: Config, say: Callable[[Finding], None]) -> bool:
-    """Asks the database that is to hold the state, if it is one, and ``say``s what came of it; whether that is well."""
-    if config.state.url is None:
-        return True
-    with _psycopg():
-        from exporter.tracking import postgres
-    target = postgres.Target(url=config.state.url, password_file=config.state.password_file)
+    """Looks at the file or the database that is to hold the state, and ``say``s what came of it; whether that is
+    well."""
     try:
-        words, well = await postgres.probe(target, postgres.Limits()), True
+        words, well = await _probed(config), True
     except StorageError as error:
         words, well = str(error), False
     say(Finding(what="state", words=words, well=well))
     return well
+
+
+async def _probed(config: Config) -> str:
+    url, path = config.state.url, config.state.path
+    if url is None:
+        return "in memory alone: what is counted is lost when the exporter ends" if path is None else probe_file(path)
+    with _psycopg():
+        from exporter.tracking import postgres
+    return await postgres.probe(postgres.Target(url=url, password_file=config.state.password_file), postgres.Limits())
 
 
 @asynccontextmanager

@@ -141,12 +141,12 @@ def reason(path: Path, error: Exception) -> str:
     """Why a state cannot be written, in words for whoever is to mend it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     with suppress(OSError):
-        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and (found := _obstacle(path)):
+        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and (found := obstacle(path)):
             return found
     return _SAID.get(code) or getattr(error, "strerror", None) or str(error)
 
 
-def _obstacle(path: Path) -> str | None:
+def obstacle(path: Path) -> str | None:
     """What stands in the way of writing. Raises ``OSError`` where that cannot be told."""
     folder = path.parent
     disk = os.statvfs(folder)
@@ -166,7 +166,7 @@ def _obstacle(path: Path) -> str | None:
 def may_be_written(path: Path) -> bool:
     """Whether nothing stands in the way, as far as can be told."""
     with suppress(OSError):
-        return _obstacle(path) is None
+        return obstacle(path) is None
     return True
 
 

@@ -189,7 +189,7 @@ class SqliteStorage:
 
     def _begin(self) -> None:
         if self._path is not None:
-            _refuse_stranger(self._path, self._named)
+            refuse_stranger(self._path, self._named)
             self._lock = files.locked(self._path, self._named)
         self._database = self._open()
 
@@ -396,7 +396,7 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _refuse_stranger(path: Path, named: str) -> None:
+def refuse_stranger(path: Path, named: str) -> None:
     """Raises ``StorageError`` for what was never a state: no database, and no lock beside it. Somebody has named a file
     by mistake, which is not to be moved away as a damaged state would be."""
     if path.is_dir():
@@ -428,7 +428,7 @@ def books(path: Path) -> dict[str, Book]:
     Raises ``StorageError`` where it cannot be read or is not ours.
     """
     named = f"state file {path}"
-    _refuse_stranger(path, named)
+    refuse_stranger(path, named)
     try:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=files.PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,17 @@ async def probe(folder: Path, made: Platform, **sections: Any) -> Ran:
 
 
 def findings(told: Ran) -> list[tuple[str, str]]:
-    """Each line that begins with ok or wrong: that word, and the rest."""
+    """Each line that begins with ok or wrong: that word, and the rest; of the platform alone."""
+    return [(mark, words) for mark, words in _findings(told) if not words.startswith("state: ")]
+
+
+def of_state(told: Ran) -> tuple[str, str]:
+    """That of the state."""
+    (found,) = (one for one in _findings(told) if one[1].startswith("state: "))
+    return found
+
+
+def _findings(told: Ran) -> list[tuple[str, str]]:
     lines = [line.split(None, 1) for line in told.out.splitlines() if line.startswith(("  ok ", "  wrong "))]
     return [(mark, words) for mark, words in lines]
 
@@ -37,6 +48,7 @@ async def test_when_all_is_well_each_step_says_so(tmp_path: Path) -> None:
         ("ok", f"{SALES.handle}: {counts[SALES.handle]:,} tasks"),
         ("ok", f"{SUPPORT.handle}: {counts[SUPPORT.handle]:,} tasks"),
     ]
+    assert of_state(told) == ("ok", "state: unpod-exporter.db is not there yet, the exporter creates it")
     assert states(tmp_path) == [], "it leaves no state behind"
 
 
@@ -117,6 +129,24 @@ async def test_a_web_config_that_is_wrong_is_told_and_the_platform_is_asked_all_
     assert "open-sesame" not in told.err
     assert told.out.startswith("config.yaml: good\n")
     assert [mark for mark, _ in findings(told)] == ["ok", "ok", "ok", "ok", "wrong"]
+
+
+async def test_a_state_that_could_not_be_used_is_told_and_the_flags_say_which_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("the notes of somebody")
+    async with platform(SALES) as made:
+        written(tmp_path, made.settings(state={"path": "notes.txt"}))
+        told = [
+            await ran(tmp_path, "check", "--probe", *flags)
+            for flags in ((), ("--state.path", "states/of/2026/unpod.db"), ("--state.path", "memory"))
+        ]
+    assert [one.code for one in told] == [1, 0, 0]
+    assert list(map(of_state, told)) == [
+        ("wrong", "state: state file notes.txt is no state of this exporter; name another file in state.path"),
+        ("ok", "state: states/of/2026/unpod.db is not there yet, the exporter creates it"),
+        ("ok", "state: in memory alone: what is counted is lost when the exporter ends"),
+    ]
+    assert states(tmp_path) == []
+    assert "states" not in os.listdir(tmp_path)
 
 
 async def test_tls_where_there_is_none_is_told_as_that_and_not_as_an_error_of_the_system(tmp_path: Path) -> None:
