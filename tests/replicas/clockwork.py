@@ -21,18 +21,25 @@ T = TypeVar("T")
 
 SETTLED: Final = 20
 """Turns of the event loop in which nobody asks the database, after which nobody will before time moves on."""
+ALLOWED: Final = 60
+"""Requests within a minute."""
 NO_LIMIT: Final = Limits(connect=600.0, work=600.0)
 
 
 @contextmanager
-def clock_of(database: str, body: str) -> Iterator[str]:
-    """The URL of a database in whose sessions ``clock_timestamp()`` is what this SQL says."""
+def clock_of(database: str, *, faster: float) -> Iterator[str]:
+    """The URL of a database in whose sessions ``clock_timestamp()`` goes so many times faster, or, by 0, stands still
+    until it is moved."""
     with psycopg.connect(database, autocommit=True) as admin:
         admin.execute("CREATE SCHEMA clockwork")
-        admin.execute("CREATE TABLE clockwork.time (at timestamptz NOT NULL)")
-        admin.execute("INSERT INTO clockwork.time VALUES (pg_catalog.clock_timestamp())")
         admin.execute(
-            f"CREATE FUNCTION clockwork.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ {body} $$"
+            "CREATE TABLE clockwork.time AS"
+            " SELECT pg_catalog.clock_timestamp() AS at, pg_catalog.clock_timestamp() AS began, %s::float8 AS faster",
+            [faster],
+        )
+        admin.execute(
+            "CREATE FUNCTION clockwork.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+            " 'SELECT at + (pg_catalog.clock_timestamp() - began) * faster FROM clockwork.time'"
         )
         try:
             yield f"{database}?options=-csearch_path%3Dclockwork,pg_catalog"
@@ -170,7 +177,7 @@ class Replica:
             name=name,
             lease=lease,
             log=Log(),
-            allowed=lambda: 60,
+            allowed=lambda: ALLOWED,
             begun=lambda: 0,
             allow=lambda share: None,
             lost=lambda many: None,
@@ -210,6 +217,11 @@ class Group:
         held = [len(one.crew.held) for one in self.replicas.values()]
         return sum(held) == len(self.agents) and max(held) - min(held) <= 1
 
+    @property
+    def shares(self) -> list[int]:
+        """How many requests within a minute each may begin."""
+        return [one.member.standing.share for one in self.replicas.values()]
+
     async def dies(self, name: str) -> frozenset[str]:
         """What it has held."""
         dead = self.replicas.pop(name)
@@ -240,7 +252,7 @@ class Group:
 @asynccontextmanager
 async def grouped(database: str, *, lease: float, agents: Iterable[str]) -> AsyncIterator[Group]:
     """A group that nobody has joined yet."""
-    with clock_of(database, "SELECT at FROM clockwork.time") as url:
+    with clock_of(database, faster=0.0) as url:
         storage = await PostgresStorage.open(Target(url=url), shared=True)
         time = Time(database)
         group = Group(url, time, lease, agents)

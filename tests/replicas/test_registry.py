@@ -43,6 +43,12 @@ def holders(view: View | None) -> dict[str, str | None]:
     return {lease.agent: lease.holder for lease in view.leases}
 
 
+def shares(view: View | None) -> dict[str, tuple[bool, int]]:
+    """Of each replica, whether it is alive, and how many requests it may begin."""
+    assert view is not None
+    return {one.id: (one.alive, one.share) for one in view.replicas}
+
+
 def dies(url: str, me: Me, *, seconds: float = 0.0) -> None:
     """The time of a replica ran out so many seconds ago."""
     with psycopg.connect(url) as connection:
@@ -110,19 +116,30 @@ def _waits_for_a_lock(url: str) -> bool:
     return row is not None and row[0] > 0
 
 
-async def test_those_who_are_dead_for_a_minute_are_forgotten_and_have_to_join_anew(database: str) -> None:
+async def test_those_who_are_dead_for_a_minute_are_forgotten_by_whoever_renews_and_have_to_join_anew(
+    database: str,
+) -> None:
+    """Also where nothing else is to be changed: their requests count no more."""
     async with registry(database) as leases:
         await leases.join(ONE, LONG)
         await leases.join(OTHER, LONG)
         await leases.change(ONE, taking("x", share=40))
-        dies(database, ONE, seconds=59.0)
-        view = await leases.change(OTHER, taking())
-        assert view is not None
-        assert [(one.id, one.alive, one.share) for one in view.replicas] == [(ONE.id, False, 40), (OTHER.id, True, 10)]
-        dies(database, ONE, seconds=61.0)
         await leases.change(OTHER, taking())
+        dies(database, ONE, seconds=59.0)
+        assert shares(await leases.renew(OTHER, LONG)) == {ONE.id: (False, 40), OTHER.id: (True, 10)}
+        dies(database, ONE, seconds=61.0)
+        assert shares(await leases.renew(OTHER, LONG)) == {OTHER.id: (True, 10)}
         assert await leases.renew(ONE, LONG) is None
         assert holders(await leases.change(OTHER, taking("x"))) == {"x": OTHER.id}
+
+
+async def test_whoever_renews_first_after_a_long_time_is_alive_again(database: str) -> None:
+    async with registry(database) as leases:
+        await leases.join(ONE, LONG)
+        await leases.join(OTHER, LONG)
+        for one in (ONE, OTHER):
+            dies(database, one, seconds=61.0)
+        assert shares(await leases.renew(ONE, LONG)) == {ONE.id: (True, 0)}
 
 
 async def test_whoever_leaves_frees_all_at_once_and_is_counted_with_what_it_has_asked(database: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from exporter.config.model import Polling, State
-from tests.replicas.clockwork import Group, agents, grouped
+from tests.replicas.clockwork import ALLOWED, Group, agents, grouped
 
 LEASE, INTERVAL = State().lease, Polling().interval
 BEAT = 1.0
 """Seconds between two renewals."""
+MINUTE = 60.0
 TURN = 3 * BEAT
 """Until every replica has seen what is free, and has had its turn to take it: of three, one after the other."""
 
@@ -64,3 +65,14 @@ async def test_what_a_newcomer_gets_is_held_by_nobody_for_moments(database: str)
         gaps = group.gaps()
         assert len(gaps) == 20, "no agent moves that need not"
         assert max(gaps.values()) <= 2 * BEAT
+
+
+async def test_what_the_dead_may_have_asked_is_shared_out_a_minute_after_their_lease(database: str) -> None:
+    """Also where another one has come in time, so that no agent moves any more."""
+    async with grouped(database, lease=LEASE, agents=agents(60)) as group:
+        await settled(group, "one", "other", "third")
+        await group.dies("other")
+        group.starts("fourth")
+        assert await group.time.passes(LEASE + TURN, lambda: group.even)
+        assert sum(group.shares) <= 2 * ALLOWED / 3
+        assert await group.time.passes(MINUTE + TURN, lambda: sum(group.shares) == ALLOWED)

@@ -7,6 +7,7 @@ What keeps two from having the same agent:
 
 - Whoever takes what a dead replica holds locks the row of that replica first. So either it was dead when its leases
   were taken, and sees as much after its next renewal; or it renewed before, and is not dead.
+- Whoever was dead for so long that its requests count no more is forgotten by whoever renews next, and joins anew.
 - Whoever commits locks the lease, and must hold it by the epoch under which the agent was loaded (``fence``).
   Whoever takes a lease waits for no lock: it is skipped, and tried again.
 """
@@ -27,8 +28,15 @@ VALUES (%s, %s, %s, clock_timestamp(), clock_timestamp() + make_interval(secs =>
 ON CONFLICT (id) DO NOTHING
 """
 _RENEW: Final[LiteralString] = """
-UPDATE unpod_exporter.replicas SET expires = clock_timestamp() + make_interval(secs => %s), choice = %s
-WHERE id = %s
+WITH gone AS (
+    SELECT id FROM unpod_exporter.replicas
+    WHERE expires + make_interval(secs => %(remembered)s) <= clock_timestamp() AND id <> %(replica)s
+    FOR UPDATE SKIP LOCKED
+), forgotten AS (
+    DELETE FROM unpod_exporter.replicas USING gone WHERE replicas.id = gone.id
+)
+UPDATE unpod_exporter.replicas SET expires = clock_timestamp() + make_interval(secs => %(seconds)s), choice = %(choice)s
+WHERE id = %(replica)s
 """
 _REPLICAS: Final[LiteralString] = """
 SELECT id, name, choice, expires > clock_timestamp(), share FROM unpod_exporter.replicas ORDER BY joined, id
@@ -37,10 +45,6 @@ _LEASES: Final[LiteralString] = "SELECT agent, holder, epoch FROM unpod_exporter
 _ALONE: Final[LiteralString] = "SELECT FROM unpod_exporter.state FOR NO KEY UPDATE SKIP LOCKED"
 _DEAD: Final[LiteralString] = """
 SELECT id FROM unpod_exporter.replicas WHERE expires <= clock_timestamp() FOR UPDATE SKIP LOCKED
-"""
-_BURY: Final[LiteralString] = """
-DELETE FROM unpod_exporter.replicas
-WHERE id = ANY (%s) AND expires + make_interval(secs => %s) <= clock_timestamp()
 """
 _SHARE: Final[LiteralString] = "UPDATE unpod_exporter.replicas SET share = %s WHERE id = %s"
 _TELL: Final[LiteralString] = """
@@ -81,7 +85,8 @@ class Leases:
 
     async def renew(self, me: Me, seconds: float) -> View | None:
         def work(connection: Connection) -> View | None:
-            known = connection.execute(_RENEW, [seconds, me.choice, me.id]).rowcount
+            values = {"replica": me.id, "choice": me.choice, "seconds": seconds, "remembered": REMEMBERED}
+            known = connection.execute(_RENEW, values).rowcount
             return _view(connection) if known else None
 
         return await self._link.run(work)
@@ -93,7 +98,6 @@ class Leases:
                     return None
                 # From here on they cannot come back to life until all is done.
                 dead = [one for (one,) in connection.execute(_DEAD)]
-                connection.execute(_BURY, [dead, REMEMBERED])
                 change = decide(_view(connection))
                 connection.execute(_SHARE, [change.share, me.id])
                 if change.tell:
