@@ -1,7 +1,7 @@
 """Every metric family once: name, kind, help, labels, unit, buckets, and where its numbers come from.
 
-Those about the exporter itself stand in ``itself``. Rendering, zero initialisation, the exporter's own metrics, the docs
-table and the tests all read this table.
+Those about the exporter itself stand in ``itself``. Rendering, zero initialisation, the exporter's own metrics, the
+docs table and the tests all read this table.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from exporter.simulator.truth import Created
 from tests.service.running import LEGACY, SALES, SUPPORT, Platform, Process, counts_of, kept, samples, started, written
 from tests.service.test_killing import GRACE, numbers_of
 from tests.soak import process
+from tests.truth.faults import BREAKING, HARMLESS
 from tests.truth.oracle import Key, Oracle, Timeline
 
 AGENTS: Final = tuple(
@@ -37,33 +38,9 @@ AGENTS: Final = tuple(
     )
     for profile in (SALES, SUPPORT, LEGACY)
 )
-FAILING: Final = (
-    "server_error",
-    "bad_gateway",
-    "unavailable",
-    "gateway_timeout",
-    "rate_limited",
-    "unauthorized",
-    "forbidden",
-    "not_found",
-    "no_access",
-    "business_error",
-    "bad_request",
-    "status_in_body",
-    "html",
-    "redirect",
-    "reset",
-    "close",
-    "black_hole",
-    "truncated",
-    "wrong_json",
-    "missing_tasks",
-    "short_page",
-    "data_is_object",
-    "huge",
-)
-"""Faults that leave no data."""
-STUMBLING: Final = (*FAILING, "slow_drip", "nan", "control_characters", "lone_surrogate", "bad_utf8", "duplicate_tasks")
+FAILING: Final = (*BREAKING, "black_hole", "huge")
+"""Faults that leave no data; the last two need the short patience and the small answers that are set here."""
+STUMBLING: Final = (*FAILING, *HARMLESS, "slow_drip")
 SETTLING: Final = 1200.0
 """Seconds; longer than anything here takes to change again, so that every change is seen at the moment after it."""
 _STEP: Final = (30.0, 90.0)

@@ -14,6 +14,7 @@ import pytest
 from exporter.simulator.faults import Fault
 from exporter.simulator.profiles import DEFAULT_PROFILES
 from exporter.tracking.rules import Rules
+from tests.truth.faults import BREAKING, HARMLESS
 from tests.truth.harness import LIMITS, Bench, Database, bench
 
 READABLE = tuple(profile for profile in DEFAULT_PROFILES if not profile.no_access)
@@ -33,33 +34,6 @@ BUSY = tuple(
     for profile in READABLE
 )
 """Tasks that are tried, redialled and restarted again and again."""
-
-BREAKING = (
-    "server_error",
-    "bad_gateway",
-    "unavailable",
-    "gateway_timeout",
-    "rate_limited",
-    "unauthorized",
-    "forbidden",
-    "not_found",
-    "no_access",
-    "business_error",
-    "bad_request",
-    "status_in_body",
-    "html",
-    "redirect",
-    "reset",
-    "close",
-    "truncated",
-    "wrong_json",
-    "missing_tasks",
-    "short_page",
-    "data_is_object",
-)
-"""Faults that leave no data."""
-HARMLESS = ("nan", "control_characters", "lone_surrogate", "bad_utf8", "duplicate_tasks", "ignore_paging")
-"""Faults through which the data can still be told."""
 
 
 def on_both(files: int, databases: int = 1) -> pytest.MarkDecorator:
@@ -144,7 +118,7 @@ async def test_a_first_reading_that_fails_halfway_counts_nothing_twice(home: Pat
         await wander(made, random, 20)
 
 
-@pytest.mark.parametrize("kind", HARMLESS)
+@pytest.mark.parametrize("kind", [*HARMLESS, "ignore_paging"])
 async def test_odd_answers_that_can_be_read_are_read(tmp_path: Path, kind: str) -> None:
     async with bench(tmp_path / "state.db", READABLE, seed=3, history=1.0) as made:
         made.faults.add(Fault(kind=kind, probability=0.5))
