@@ -145,20 +145,20 @@ class Crew:
 
     def __init__(self, name: str, agents: Iterable[str], time: Time, moments: list[Moment]) -> None:
         self.wanted = tuple(agents)
-        self.held: set[str] = set()
+        self.trackers: set[str] = set()
         self._name, self._time, self._moments = name, time, moments
 
     def wants(self, agent: str) -> bool:
         return agent in self.wanted
 
     async def hold(self, agent: str) -> bool:
-        self.held.add(agent)
+        self.trackers.add(agent)
         self._moments.append(Moment(self._time.now, agent, self._name))
         return True
 
     def hide(self, agent: str) -> None:
-        if agent in self.held:
-            self.held.remove(agent)
+        if agent in self.trackers:
+            self.trackers.remove(agent)
             self._moments.append(Moment(self._time.now, agent, None))
 
     async def release(self, agent: str) -> None:
@@ -214,7 +214,7 @@ class Group:
     @property
     def even(self) -> bool:
         """Whether each agent is held by one that lives, by each as many as by any other."""
-        held = [len(one.crew.held) for one in self.replicas.values()]
+        held = [len(one.crew.trackers) for one in self.replicas.values()]
         return sum(held) == len(self.agents) and max(held) - min(held) <= 1
 
     @property
@@ -227,7 +227,7 @@ class Group:
         dead = self.replicas.pop(name)
         await dead.dies()
         await dead.member.close()
-        return frozenset(dead.crew.held)
+        return frozenset(dead.crew.trackers)
 
     async def ends(self, name: str) -> None:
         ended = self.replicas.pop(name)

@@ -57,6 +57,10 @@ class Crew(Protocol):
         """Whether the settings want an agent that another one has found. May be asked in any thread."""
 
     @property
+    def trackers(self) -> Collection[str]:
+        """The agents that it polls and shows. Other settings may have taken some away, and given them back."""
+
+    @property
     def busy(self) -> Collection[str]:
         """The agents that are being polled at this moment."""
 
@@ -318,7 +322,7 @@ class Member:
             self._log.warning("agents taken over by another replica", agents=len(lost), replica=self._name)
         unwanted = [agent for agent in self._mine() if not self._is_wanted(agent)]
         # One by one as the database has them by then: to load them may take a while.
-        while missing := sorted(self._mine().keys() - self._tenure.epochs.keys() - set(unwanted)):
+        while missing := sorted(self._mine().keys() - self._polled() - set(unwanted)):
             agent = missing[0]
             self._tenure.epochs[agent] = self._mine()[agent]
             if not await self._crew.hold(agent):
@@ -328,6 +332,9 @@ class Member:
         if unwanted:
             async with self._turn:
                 self._see(await self._registry.forget(self._me, unwanted))
+
+    def _polled(self) -> set[str]:
+        return self._tenure.epochs.keys() & set(self._crew.trackers)
 
     def _is_wanted(self, agent: str) -> bool:
         return agent in self._crew.wanted or self._crew.wants(agent)
