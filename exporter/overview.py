@@ -87,9 +87,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_words(self) -> str:
         """How the agents do, in a line."""
-        outcomes = [tracker.last for tracker in self.fleet.trackers.values()]
-        up = sum(outcome is not None and outcome.error is None for outcome in outcomes)
-        return f"{up} of {len(outcomes)} agents are up"
+        up = [tracker.up for tracker in self.fleet.trackers.values()]
+        return f"{up.count(True)} of {len(up)} agents are up"
 
     def _requests(self) -> Requests:
         usage = self.usage()
@@ -101,7 +100,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             handle=handle,
             name=tracker.identity.name,
             state=_state_in_words(tracker),
-            up=None if last is None else last.error is None,
+            up=tracker.up,
             last_poll=tracker.last_poll,
             last_success=tracker.last_success,
             fresh_until=tracker.fresh_until,
@@ -136,7 +135,7 @@ def _state_in_words(tracker: Tracker) -> str:
         return "failing"
     if tracker.history_ratio < 1.0:
         return "reading its history"
-    return "waiting for its first poll" if tracker.last is None else "up"
+    return "waiting for its first poll" if tracker.up is None else "up"
 
 
 def _next_step(tracker: Tracker, last: Outcome | None) -> str:

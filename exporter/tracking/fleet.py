@@ -21,6 +21,7 @@ from exporter.tracking.schedule import (
     NEEDS_A_PERSON,
     Stretch,
     after_failure,
+    left_to_slot,
     next_slot,
     until_next_look,
 )
@@ -108,11 +109,12 @@ class Fleet:
         return self._plan.choice is not None and self._list_failures > 0
 
     def waits_for(self) -> str | None:
-        """Why not every agent of the start has been polled yet, in words; None: each has, well or badly."""
+        """Why not every agent of the start has numbers to show, or has been polled, well or badly, in words; None: each
+        has."""
         if not self._looked:
             return "the list of agents has not been read yet"
         first = self._first & self.trackers.keys()
-        waiting = [handle for handle in first if self.trackers[handle].last is None]
+        waiting = [handle for handle in first if self.trackers[handle].up is None]
         return f"{len(waiting)} of {len(first)} agents have not been polled yet" if waiting else None
 
     def due(self, handle: str) -> float | None:
@@ -140,6 +142,7 @@ class Fleet:
         for handle in again:
             await self._welcome(handle)
         self._settle()
+        self._keep_slots(*self.trackers)
         self._show_all()
 
     @property
@@ -178,6 +181,7 @@ class Fleet:
                 self._dismiss(handle)
                 return False
             self._settle()
+            self._keep_slots(handle)
             with self._going_on("agent not shown", handle):
                 self.show(handle)
             self._go_on()
@@ -257,6 +261,7 @@ class Fleet:
         for handle in self._named.keys() - self.trackers.keys():
             await self._welcome(handle)
         self._settle()
+        self._keep_slots(*self.trackers)
         self._show_all()
 
     def allow(self, per_minute: int) -> None:
@@ -323,7 +328,7 @@ class Fleet:
         elif tracker.has_left and handle not in self._named:
             return
         self.trackers[handle] = tracker
-        self._stretch.expects(handle, self._wished(handle))
+        self._foresee(handle)
         if not self._looked or self._plan.choice is None:
             self._first.add(handle)
 
@@ -374,7 +379,9 @@ class Fleet:
         if handle in self._due and self.interval(handle) != before:
             await self._stop(self._loops.pop(handle, None))
             last = self.trackers[handle].last
-            if handle in self._due and last is not None:
+            if last is None:
+                self._due.pop(handle, None)
+            elif handle in self._due:
                 self._due[handle] = min(self._due[handle], self._elapsed() + self._delay(handle, last))
 
     async def _stop(self, *tasks: asyncio.Task[None] | None) -> None:
@@ -431,6 +438,7 @@ class Fleet:
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
         self._settle()
+        self._keep_slots(*self.trackers)
         self._show_all()
         self.notice = "" if self.wanted else _NOBODY.format(len(told))
 
@@ -457,6 +465,7 @@ class Fleet:
 
     async def _poll(self, handle: str) -> Outcome:
         tracker = self.trackers[handle]
+        tracker.interval = self.interval(handle)
         outcome = await tracker.poll()
         try:
             # What somebody else has taken is theirs to show; should it be ours all the same, the next poll loads it.
@@ -468,6 +477,28 @@ class Fleet:
         self._learn(handle, outcome)
         self._teller.polled(handle, outcome)
         return outcome
+
+    def _foresee(self, handle: str) -> None:
+        """Takes note of how many requests an agent that is taken up will need: as many as the last time."""
+        before = self.trackers[handle].inherited
+        if before is not None and before.requests:
+            self._stretch.learns(handle, self._wished(handle), before.requests)
+        else:
+            self._stretch.expects(handle, self._wished(handle))
+
+    def _keep_slots(self, *handles: str) -> None:
+        """Lets each agent that an earlier process has polled wait for the slot that it had there. Who has missed it is
+        polled at once, and how it does is not known until then: other polls may have failed meanwhile."""
+        for handle in handles:
+            tracker = self.trackers[handle]
+            before = tracker.inherited
+            if before is None or before.last_success is None or handle in self._due or handle in self._loops:
+                continue
+            intervals = before.interval, self.interval(handle)
+            wait = left_to_slot(handle, intervals, before.last_success, self._now())
+            if wait > 0:
+                tracker.go_on()
+                self._due[handle] = self._elapsed() + wait
 
     def _learn(self, handle: str, outcome: Outcome) -> None:
         """Takes note of how many requests an agent needs."""

@@ -47,6 +47,18 @@ def next_slot(agent: str, interval: float, now: float) -> float:
     return interval / 2 + (slot(agent, interval) - earliest) % interval
 
 
+def left_to_slot(agent: str, intervals: tuple[float, float], polled: float, now: float) -> float:
+    """Seconds from ``now`` to the slot that follows a poll which ended well at ``polled``, in whichever process; below
+    0: it has passed.
+
+    ``intervals`` are the one of then and the one of now. The slot is that of the former, as it would be without a
+    restart, unless the agent is to be polled more often by now.
+    """
+    before, interval = intervals
+    kept = before if 0.0 < before <= interval * STEADY else interval
+    return polled + next_slot(agent, kept, polled) - now
+
+
 def after_failure(reason: str, failures: int, interval: float, chance: random.Random) -> float:
     """Seconds to the next poll after so many failures in a row, the last one for ``reason``.
 

@@ -83,6 +83,8 @@ class Tracker:
         self._numbers: Numbers = {}
         """The numbers that are shown."""
         self._gauges: dict[str, Family] = {}
+        self._goes_on = False
+        """Since the last poll, which an earlier process has made, none was due."""
         self._polled = now()
         self._polls = 0
         self._failures: dict[Labels, float] = {}
@@ -106,6 +108,22 @@ class Tracker:
         return self._last
 
     @property
+    def up(self) -> bool | None:
+        """Whether the last poll succeeded, in this process or an earlier one; None: it cannot be told."""
+        return (self._goes_on or None) if self._last is None else self._last.error is None
+
+    @property
+    def inherited(self) -> Book | None:
+        """What the last good poll has left, where an earlier process has made it; None: this one has begun to poll, or
+        there is something to be made up for."""
+        is_whole = self._complete and self._book.unread is None
+        return self._book if is_whole and self._last is None and self._begun is None else None
+
+    def go_on(self) -> None:
+        """Takes the good poll of an earlier process for the last one, since none was due after it."""
+        self._goes_on = True
+
+    @property
     def last_success(self) -> float | None:
         """When the last successful poll ended, in Unix seconds, in this process or an earlier one."""
         return self._state.book.last_success if self._state else None
@@ -119,8 +137,8 @@ class Tracker:
 
     @property
     def last_poll(self) -> float | None:
-        """When the last poll ended, in Unix seconds; None before the first one has ended."""
-        return self._last_poll
+        """When the last poll ended, in Unix seconds; None: it cannot be told."""
+        return self.last_success if self._last is None and self._goes_on else self._last_poll
 
     @property
     def tracked(self) -> int | None:
@@ -318,7 +336,8 @@ class Tracker:
         pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
         reading = Round(entry, pages, state, around)
         noted = await (reading.first() if first else reading.again(doubts=self._doubted < _DOUBTED))
-        state = await entry.finish(self._now(), pages, **noted)
+        requests = 0 if first else pages.requests
+        state = await entry.finish(self._now(), pages, interval=self.interval, requests=requests, **noted)
         self._keep(offset, state)
         self._suspected, self._doubted = frozenset(), 0
         self._show(state)
@@ -403,11 +422,12 @@ class Tracker:
         return msgspec.structs.replace(loaded, book=book, numbers=without(loaded.numbers, renewed), watched=young)
 
     def _show(self, state: Loaded) -> None:
-        """Publishes the numbers, and takes the gauges that depend on the time. Of a poll that catches up in parts
-        nothing is shown before its end: its gauges would not fit together."""
+        """Publishes the numbers, and takes the gauges as they were when the last poll ended, in whichever process. Of
+        a poll that catches up in parts nothing is shown before its end: its gauges would not fit together."""
         self._publish(state)
         if state.book.complete and state.book.shown is None:
-            self._gauges = gauges(state, now=self._now(), overdue_grace=self._rules.overdue_grace)
+            then = min(state.book.last_success or math.inf, self._now())
+            self._gauges = gauges(state, now=then, overdue_grace=self._rules.overdue_grace)
 
     def _publish(self, state: Loaded) -> None:
         shown = state.book.shown
@@ -422,8 +442,9 @@ class Tracker:
             "agent_history_complete": Gauge({(): int(self._complete)}),
             "agent_history_read_ratio": Gauge({(): self.history_ratio}),
         }
+        if self.up is not None:
+            shown["agent_up"] = Gauge({(): int(self.up)})
         if self._last is not None:
-            shown["agent_up"] = Gauge({(): int(self._last.error is None)})
             shown["agent_last_poll_duration_seconds"] = Gauge({(): self._last.seconds})
         if (success := self.last_success) is not None:
             shown["agent_last_success_timestamp_seconds"] = Gauge({(): success})

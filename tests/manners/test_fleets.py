@@ -39,7 +39,7 @@ class Polls:
         self._turns = Turns(Pace(PER_MINUTE), 2, monotonic=self._loop.time)
 
     def track(self, handle: str) -> Any:
-        tracker = SimpleNamespace(last=None, has_left=False, identity=Agent(handle=handle))
+        tracker = SimpleNamespace(last=None, inherited=None, has_left=False, identity=Agent(handle=handle))
 
         async def poll() -> Outcome:
             for number in range(self._requests):

@@ -216,7 +216,7 @@ class Process:
         return found
 
     async def ready(self) -> dict[str, float]:
-        """The samples once every agent has been polled, well or badly."""
+        """The samples once every agent has some to show, or has been polled, well or badly."""
 
         async def asked() -> bool:
             assert self.alive, f"it ended: {self.err[-2000:]}"

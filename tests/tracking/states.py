@@ -178,4 +178,6 @@ books = built(
     capped=st.lists(words, max_size=3).map(tuple),
     opening=st.binary(max_size=20),
     left=st.booleans(),
+    interval=seconds,
+    requests=whole,
 )

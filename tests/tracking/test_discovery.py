@@ -386,6 +386,7 @@ async def test_a_resumed_agent_that_the_list_shows_as_unwanted_is_polled_and_sho
             Agent(handle="named", type="chat"),
         ]
         made.platform.list_fails = Timeout("40 s")
+        made.time.now += 600.0
         await fleet.resume(await made.storage.agents())
         async with made.running("list of agents", "poll voice", "poll chat", "poll gone", "poll named"):
             assert fleet.trackers.keys() == {"voice", "chat", "gone", "named"}
@@ -417,6 +418,7 @@ async def test_an_agent_that_is_dropped_while_it_is_polled_shows_nothing_afterwa
             return made.platform.listed
 
         made.platform.list_agents = once_it_polls
+        made.time.now += 600.0
         fleet = made.starts(Plan(choice=Choice(types=("chat",))))
         await fleet.resume(["slow"])
         made.published.clear()

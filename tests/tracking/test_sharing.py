@@ -44,6 +44,7 @@ async def test_what_is_released_is_shown_no_more_and_can_be_held_again() -> None
             made.alarm.sleepers.clear()
             await made.fleet.hold("one")
             await made.alarm.until_asleep("poll one")
+            await made.alarm.wake("poll one")
         assert values(made.shown("one"), "agent_polls") == {(): 1}
 
 

@@ -198,8 +198,6 @@ class Bench:
             self._witnesses[handle], self._trackers[handle] = witness, tracker
             if self._unpublished[handle]:
                 self._without_gauges.add(handle)
-            elif handle in self.measured:
-                self.measured[handle] = self.now()
 
     async def _opened(self) -> State:
         if self.database is None:
