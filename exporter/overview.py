@@ -66,7 +66,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             requests=self._requests(),
             state=self.state(),
             interval=self.interval(),
-            lag=self.fleet.lag,
+            lag=self.fleet.stretched_by,
+            late=self.fleet.late_by,
             bad_files=self.bad_files(),
             certificate=self.certificate(),
         )

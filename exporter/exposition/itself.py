@@ -87,8 +87,8 @@ FAMILIES: Final = (
     _family(
         name="unpod_exporter_schedule_lag_seconds",
         kind=Kind.GAUGE,
-        help="By how much polling.interval is stretched, as requests_per_minute does not suffice for all agents; 0: it "
-        "does",
+        help="By how much polls of an agent are farther apart than configured, at worst, as requests_per_minute does "
+        "not suffice for all agents, or as its polls take too long; 0: of none",
     ),
     _family(
         name="unpod_exporter_api_requests_total",

@@ -31,6 +31,7 @@ from exporter.tracking.replicas.member import Member
 from exporter.tracking.replicas.registry import Tenure
 from exporter.tracking.report import Report
 from exporter.tracking.rules import Rules
+from exporter.tracking.schedule import PLANNED
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import State, Storage, StorageError
 from exporter.tracking.tracker import Tracker
@@ -110,6 +111,7 @@ class Exporter:
             elapsed=clock.elapsed,
             sleep=clock.sleep,
             may_ask=None if is_alone else lambda: self.member is not None and self.member.may_ask,
+            is_spent=lambda: (usage := client.usage()).begun >= PLANNED * usage.per_minute,
         )
 
     def _made_overview(self, state: Callable[[], pages.State]) -> Overview:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from exporter.tracking.lateness import Lateness
 from exporter.tracking.log import Log, whereabouts
 from exporter.tracking.plan import Plan
 from exporter.tracking.polls import Outcome
@@ -37,6 +38,7 @@ class Fleet:
 
     ``track`` makes the tracker of an agent, ``listed`` reads the list of agents (raises ``UnpodError``), ``publish``
     shows a report, ``remove`` shows an agent no more. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump.
+    ``is_spent`` tells whether the requests that are allowed are used up.
 
     Alone it polls every agent that the plan wants. Where several share them (``may_ask`` tells whether the platform may
     be asked now), it polls those that it is told to ``hold``, and ``wanted`` are those that it would poll alone.
@@ -56,6 +58,7 @@ class Fleet:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
         may_ask: Callable[[], bool] | None = None,
+        is_spent: Callable[[], bool] | None = None,
     ) -> None:
         self._plan = plan
         self._named = {agent.handle: agent for agent in plan.named}
@@ -71,6 +74,7 @@ class Fleet:
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._is_alone = may_ask is None
         self._may_ask = may_ask or _always
+        self._is_spent = is_spent or _never
         self._changing = asyncio.Lock()
         """Held by whoever stops polls that must not begin meanwhile."""
         self._found: dict[str, Agent | None] = {}
@@ -84,6 +88,7 @@ class Fleet:
         self._due: dict[str, float] = {}
         """When each agent that sleeps is polled, in seconds of ``elapsed``: a clock that is set moves no poll."""
         self._stretch = Stretch(plan.requests_per_minute)
+        self._lateness = Lateness(elapsed)
         self._gone: frozenset[str] = frozenset()
         """Agents that are listed no more."""
         self._group: asyncio.TaskGroup | None = None
@@ -127,9 +132,19 @@ class Fleet:
         return self._wished(handle) * self._stretch.factor
 
     @property
-    def lag(self) -> float:
+    def stretched_by(self) -> float:
         """By how many seconds the interval of all agents is stretched, since requests do not suffice; 0: they do."""
         return self._plan.interval * (self._stretch.factor - 1.0)
+
+    @property
+    def late_by(self) -> float:
+        """By how many seconds more the polls of some agent are apart, since they take too long; 0: of none."""
+        return self._lateness.worst
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds the polls of an agent are farther apart than the settings have it, at worst."""
+        return self.stretched_by + self.late_by
 
     def _wished(self, handle: str) -> float:
         named = self._named.get(handle)
@@ -341,6 +356,7 @@ class Fleet:
     def _forget(self, handle: str) -> bool:
         """Shows an agent no more. Whether it was there: it may have left by itself just now."""
         self._stretch.forget(handle)
+        self._lateness.forget(handle)
         self._loops.pop(handle, None)
         self._teller.forget(handle)
         self._due.pop(handle, None)
@@ -376,7 +392,10 @@ class Fleet:
 
     async def _reschedule(self, handle: str, before: float) -> None:
         """Lets a sleeping agent sleep no longer than its interval asks for, which was another one before."""
-        if handle in self._due and self.interval(handle) != before:
+        if self.interval(handle) == before:
+            return
+        self._lateness.forget(handle)
+        if handle in self._due:
             await self._stop(self._loops.pop(handle, None))
             last = self.trackers[handle].last
             if last is None:
@@ -450,7 +469,7 @@ class Fleet:
             wait = self._plan.interval
             await self._permitted()
             with self._going_on("agent not polled", handle):
-                wait = self._delay(handle, await self._poll(handle))
+                wait = await self._poll_watched(handle)
                 if self._has_left(handle):
                     await self._let_go(handle)
             if handle not in self.trackers:
@@ -462,6 +481,22 @@ class Fleet:
         """Returns when the platform may be asked."""
         while not self._may_ask():
             await self._sleep(_LOOK_AGAIN)
+
+    async def _poll_watched(self, handle: str) -> float:
+        """Polls an agent, and looks how long that takes; returns seconds to its next poll."""
+        interval = self.interval(handle)
+        if self.trackers[handle].tracked is None:
+            # The first reading of a history may take its time.
+            return self._delay(handle, await self._poll(handle))
+        with self._lateness.watched(handle, interval):
+            outcome = await self._poll(handle)
+        wait = self._delay(handle, outcome)
+        if outcome.reason is None:
+            late = self._lateness.learns(handle, interval, took=outcome.seconds, wait=wait)
+            self._teller.paced(handle, outcome, interval, late, is_spent=self._is_spent())
+        else:
+            self._lateness.forget(handle)
+        return wait
 
     async def _poll(self, handle: str) -> Outcome:
         tracker = self.trackers[handle]
@@ -495,7 +530,7 @@ class Fleet:
             if before is None or before.last_success is None or handle in self._due or handle in self._loops:
                 continue
             intervals = before.interval, self.interval(handle)
-            wait = left_to_slot(handle, intervals, before.last_success, self._now())
+            wait = left_to_slot(handle, intervals, before.last_success, before.seconds, self._now())
             if wait > 0:
                 tracker.go_on()
                 self._due[handle] = self._elapsed() + wait
@@ -554,7 +589,7 @@ class Fleet:
     def _delay(self, handle: str, outcome: Outcome) -> float:
         interval = self.interval(handle)
         if outcome.reason is None:
-            return next_slot(handle, interval, self._now())
+            return next_slot(handle, interval, self._now(), outcome.seconds)
         return after_failure(outcome.reason, self._teller.failures(handle), interval, self._chance)
 
     def _info(self, handle: str) -> dict[str, str]:
@@ -565,6 +600,10 @@ class Fleet:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False
 
 
 _LOOK_AGAIN: Final = 0.5

@@ -28,6 +28,8 @@ PLANNED: Final = 0.8
 tasks, first readings, the list of agents, sweeps."""
 STEADY: Final = 1.05
 """The factor stays as it is until the need for requests has changed by more than this: each change moves all slots."""
+REST: Final = 0.25
+"""The part of an interval that lies between two polls of an agent at least."""
 _LEARNED: Final = 0.2
 """How much of what is known of an agent's polls is what the last one took."""
 
@@ -41,22 +43,26 @@ def slot(agent: str, interval: float) -> float:
     return interval * place / 2**64
 
 
-def next_slot(agent: str, interval: float, now: float) -> float:
-    """Seconds from ``now`` to the agent's next slot that is at least half an interval away."""
-    earliest = now + interval / 2
-    return interval / 2 + (slot(agent, interval) - earliest) % interval
+def next_slot(agent: str, interval: float, now: float, took: float = 0.0) -> float:
+    """Seconds from ``now``, when a poll that took so long has ended, to the agent's next slot.
+
+    It is at least half an interval after that poll began, and ``REST`` after its end, so that a platform which answers
+    slowly is left alone for a while.
+    """
+    earliest = max(interval / 2 - took, interval * REST)
+    return earliest + (slot(agent, interval) - now - earliest) % interval
 
 
-def left_to_slot(agent: str, intervals: tuple[float, float], polled: float, now: float) -> float:
-    """Seconds from ``now`` to the slot that follows a poll which ended well at ``polled``, in whichever process; below
-    0: it has passed.
+def left_to_slot(agent: str, intervals: tuple[float, float], polled: float, took: float, now: float) -> float:
+    """Seconds from ``now`` to the slot that follows a poll which took so long and ended well at ``polled``, in
+    whichever process; below 0: it has passed.
 
     ``intervals`` are the one of then and the one of now. The slot is that of the former, as it would be without a
     restart, unless the agent is to be polled more often by now.
     """
     before, interval = intervals
     kept = before if 0.0 < before <= interval * STEADY else interval
-    return polled + next_slot(agent, kept, polled) - now
+    return polled + next_slot(agent, kept, polled, took) - now
 
 
 def after_failure(reason: str, failures: int, interval: float, chance: random.Random) -> float:

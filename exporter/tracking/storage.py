@@ -105,8 +105,10 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The agent is no longer listed, and nothing of it was left to be told when it was polled last."""
     interval: float = 0.0
     """Seconds between two polls, stretched as they were when the last one succeeded; 0: not known."""
+    seconds: float = 0.0
+    """How long that poll took."""
     requests: int = 0
-    """How many the last poll took that succeeded; 0: it was the first reading, or it is not known."""
+    """How many it took; 0: it was the first reading, or it is not known."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,20 @@ _STRETCHED: Final = (
 )
 
 
+_PERSISTENT: Final = 3
+"""Polls in a row that take too long until that is told, and that do not until it is over."""
+_SPENT: Final = "requests_spent"
+_SLOW: Final = "slow_platform"
+_ADVICE: Final = {
+    _SPENT: _STRETCHED,
+    _SLOW: (
+        "ask the platform why it answers slowly; lengthen polling.interval, or that of the agent, or raise "
+        "api.max_concurrent_requests if the platform can bear it"
+    ),
+}
+"""Why polls take too long, and what may be done."""
+
+
 class _Trouble(msgspec.Struct, frozen=True):
     """Failures in a row, and the reason of the last one."""
 
@@ -33,6 +47,10 @@ class Teller:
         self._log = log
         self._fold = Folding(log, now)
         self._troubles: dict[str, _Trouble] = {}
+        self._too_long: dict[str, int] = {}
+        """How many polls more of an agent have taken too long of late than not, up to what is persistent."""
+        self._told_late: set[str] = set()
+        """The agents of which it was said last that their polls take too long."""
         self._told_factor = 1.0
         """What was last said of the factor."""
 
@@ -48,6 +66,8 @@ class Teller:
     def forget(self, handle: str) -> None:
         """An agent is polled no more."""
         self._troubles.pop(handle, None)
+        self._too_long.pop(handle, None)
+        self._told_late.discard(handle)
 
     def unfold(self) -> None:
         """Tells at once what was still to be told of many agents."""
@@ -73,6 +93,30 @@ class Teller:
                 needed=math.ceil(needed),
                 advice=_STRETCHED,
             )
+
+    def paced(self, handle: str, outcome: Outcome, interval: float, late: float, *, is_spent: bool) -> None:
+        """A poll has ended well, after which the next one begins so many seconds later than the interval has it, since
+        it took so long; ``is_spent``: the requests that are allowed are used up. Told when that persists, and when it
+        is over."""
+        many = self._too_long.get(handle, 0) + (1 if late else -1)
+        self._too_long[handle] = min(max(many, 0), _PERSISTENT)
+        if many >= _PERSISTENT and handle not in self._told_late:
+            self._told_late.add(handle)
+            reason = _SPENT if is_spent else _SLOW
+            self._fold.tell(
+                self._log.warning,
+                "polls take too long for their interval",
+                agent=handle,
+                reason=reason,
+                seconds=round(interval + late, 1),
+                instead_of=round(interval, 1),
+                poll=round(outcome.seconds, 1),
+                requests=outcome.requests,
+                advice=_ADVICE[reason],
+            )
+        elif many <= 0 and handle in self._told_late:
+            self._told_late.discard(handle)
+            self._fold.tell(self._log.info, "polls fit into their interval again", agent=handle)
 
     def not_listed(self, error: Exception) -> str:
         """The list of agents could not be read; returns why, for people."""

@@ -321,7 +321,8 @@ class Tracker:
     async def _poll(self, *, certain: bool) -> Outcome:
         if not certain:
             await self._load()
-        state, offset = self._identified(await self.load()), self._now() - self._elapsed()
+        started = self._elapsed()
+        state, offset = self._identified(await self.load()), self._now() - started
         first = not state.book.complete
         entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)
         around = self._surroundings(offset)
@@ -336,8 +337,12 @@ class Tracker:
         pages = Pages(self._source, self.agent, unreadable, retry=first and not self._suspected, urgency=urgency)
         reading = Round(entry, pages, state, around)
         noted = await (reading.first() if first else reading.again(doubts=self._doubted < _DOUBTED))
-        requests = 0 if first else pages.requests
-        state = await entry.finish(self._now(), pages, interval=self.interval, requests=requests, **noted)
+        noted |= {
+            "interval": self.interval,
+            "seconds": self._elapsed() - started,
+            "requests": 0 if first else pages.requests,
+        }
+        state = await entry.finish(self._now(), pages, **noted)
         self._keep(offset, state)
         self._suspected, self._doubted = frozenset(), 0
         self._show(state)

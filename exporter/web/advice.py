@@ -161,6 +161,12 @@ STRETCHED: Final = Problem(
     "Raise `api.requests_per_minute` as far as the platform allows, lengthen `polling.interval`, or share the agents"
     " among several exporters with `--shard.count`.",
 )
+TOO_LONG: Final = Problem(
+    "Polls take too long for their interval",
+    "A poll that takes longer than three quarters of its interval misses the next one. Numbers are right, but older.",
+    "The log names the agents and says why: where the platform answers slowly, ask it why, and lengthen the interval of"
+    " these agents or `polling.interval`; where requests are used up, raise `api.requests_per_minute`.",
+)
 BAD_FILES: Final[Mapping[str, Problem]] = MappingProxyType(
     {
         "settings": Problem(

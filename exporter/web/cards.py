@@ -130,6 +130,9 @@ def of_itself(status: Status) -> Iterator[Card]:
     if status.lag >= _STRETCHED:
         brief = f"polled less often than {'it' if len(status.agents) == 1 else 'they'} should be"
         yield Card(level="warn", problem=advice.STRETCHED, brief=brief, errors=(_stretched(status),))
+    if status.late >= _STRETCHED:
+        told = f"an agent is polled {every(status.late)} later than its interval has it, each time"
+        yield Card(level="warn", problem=advice.TOO_LONG, brief="polls take too long", errors=(told,))
 
 
 def _of_state(state: State) -> Iterator[Card]:

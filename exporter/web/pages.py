@@ -139,6 +139,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the settings have between two polls of an agent, unless it has an interval of its own."""
     lag: float = 0.0
     """By how many seconds that is stretched, since the requests that are allowed do not suffice."""
+    late: float = 0.0
+    """By how many seconds more the polls of some agent are apart, since they take too long."""
     bad_files: tuple[BadFile, ...] = ()
     certificate: Certificate | None = None
     """None: the server speaks in the clear."""

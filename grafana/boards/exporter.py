@@ -120,8 +120,9 @@ def _freshness() -> tuple[Panel, ...]:
         ),
         lines(
             "Stretch of the interval",
-            "By how much the interval between polls is longer than configured, since the allowed requests "
-            "(api.requests_per_minute) do not suffice for all agents. 0: they do.",
+            "By how much polls of an agent are farther apart than configured, at worst: since the allowed requests "
+            "(api.requests_per_minute) do not suffice for all agents, or since its polls take too long for their "
+            "interval. The log says which.",
             "s",
             (Query(by_target("unpod_exporter_schedule_lag_seconds"), "{{instance}}"),),
             width=6,

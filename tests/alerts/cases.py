@@ -298,8 +298,8 @@ EXPORTER = (
             Fires(
                 "UnpodScheduleLag",
                 A,
-                "a polls its agents 1m 30s later than it was told, each time: the requests that it may make do not "
-                "suffice for all of them.",
+                "a polls agents up to 1m 30s later than it was told, each time: the requests that it may make do not "
+                "suffice for all of them, or their polls take too long. Its log says which.",
             )
         ],
     ),

@@ -38,6 +38,7 @@ GAUGES = (
     "unpod_open_runs",
     "unpod_last_call_end_timestamp_seconds",
 )
+LAG = "unpod_exporter_schedule_lag_seconds"
 
 
 def of(shown: Mapping[str, float], family: str, handle: str = SALES.handle) -> float | None:
@@ -201,3 +202,17 @@ async def test_many_processes_of_one_organisation_keep_apart(tmp_path: Path) -> 
         assert kept(first) == kept(second) != {}
         status = json.loads((await one.get("/api/agents")).body)
         assert [agent["handle"] for agent in status["agents"]] == [SALES.handle]
+
+
+async def test_a_platform_that_answers_slowly_is_told_by_how_much_polls_come_later_and_that_it_is_the_platform(
+    tmp_path: Path,
+) -> None:
+    async with platform(SALES) as made, exporting(tmp_path, made.settings()) as process:
+        await process.ready()
+        made.fails("slow_drip", piece=2**14, pause=0.05)
+        await process.until_shown(lambda shown: shown[LAG] > 0.1)
+        told, *_ = await process.until(lambda: process.events("polls take too long for their interval"))
+        assert (told["agent"], told["reason"]) == (SALES.handle, "slow_platform")
+        assert float(told["seconds"]) > float(told["instead_of"]) == 0.2
+        made.faults.clear()
+        await process.until_shown(lambda shown: shown[LAG] == 0.0)

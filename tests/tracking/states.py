@@ -179,5 +179,6 @@ books = built(
     opening=st.binary(max_size=20),
     left=st.booleans(),
     interval=seconds,
+    seconds=seconds,
     requests=whole,
 )

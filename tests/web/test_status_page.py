@@ -224,6 +224,14 @@ def test_stretched_intervals_are_told_and_those_that_matter_stand_on_top() -> No
     assert "polled every 130 s instead of every 60 s" in many
 
 
+def test_polls_that_take_too_long_are_told_apart_from_requests_that_do_not_suffice() -> None:
+    some, many = (page_of(status(fine(), late=late)).words for late in (59.0, 120.0))
+    assert "take too long" not in some
+    assert "The agent is fine, but polls take too long" in many
+    assert "an agent is polled 120 s later than its interval has it, each time" in many
+    assert "do not suffice" not in many
+
+
 def test_it_says_which_version_polls_what_since_when() -> None:
     assert "1.2.3 running for 2 h, polling https://unpod.example" in page_of(status()).words
 
