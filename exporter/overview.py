@@ -66,8 +66,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             requests=self._requests(),
             state=self.state(),
             interval=self.interval(),
-            lag=self.fleet.stretched_by,
-            late=self.fleet.late_by,
+            lag=self.fleet.polling.stretched_by,
+            late=self.fleet.polling.late_by,
             bad_files=self.bad_files(),
             certificate=self.certificate(),
         )
@@ -105,7 +105,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             last_poll=tracker.last_poll,
             last_success=tracker.last_success,
             fresh_until=tracker.fresh_until,
-            interval=self.fleet.interval(handle),
+            interval=self.fleet.polling.interval(handle),
             tasks=tracker.tracked,
             calls=tracker.calls,
             unreadable=tracker.unreadable,
@@ -116,7 +116,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             failures=tracker.recent.failures,
             failing_since=tracker.recent.failing_since,
             poll_began=tracker.begun,
-            next_poll=self.fleet.due(handle),
+            next_poll=self.fleet.polling.due(handle),
             next_step=_next_step(tracker, last),
         )
 

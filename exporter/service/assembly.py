@@ -84,7 +84,7 @@ class Exporter:
                 telemetry=telemetry,
                 clock=clock,
             )
-        telemetry.schedule(lambda: self.fleet.lag)
+        telemetry.schedule(lambda: self.fleet.polling.lag)
         self.overview = self._made_overview(lambda: parts.state_shown(config, state, storage))
 
     def _made_fleet(self, storage: Storage, *, is_alone: bool) -> Fleet:
@@ -147,7 +147,7 @@ class Exporter:
     def _allow(self, per_minute: int) -> None:
         """This exporter may begin so many requests; 0: it polls no agent then."""
         self._client.allow(max(1, per_minute))
-        self.fleet.allow(max(1, per_minute))
+        self.fleet.polling.allow(max(1, per_minute))
 
     def _shared(self, config: Config) -> Config:
         """The settings with this exporter's share of the requests."""
@@ -191,7 +191,7 @@ class Exporter:
 
     def _progressed(self, agent: str, ratio: float) -> None:
         self._display(agent, ratio)
-        self.fleet.show(agent)
+        self.fleet.polling.show(agent)
 
     def _publish(self, report: Report) -> None:
         self._board.publish(report)

@@ -1,35 +1,24 @@
-"""All agents: which there are, and a loop for each that polls it at its time, whatever becomes of the others."""
+"""All agents: which there are, by name or by the list of the platform, and which of them are polled here."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 
-from exporter.tracking.lateness import Lateness
-from exporter.tracking.log import Log, whereabouts
+from exporter.tracking.log import Log
 from exporter.tracking.plan import Plan
+from exporter.tracking.polling import Polling, stopped
 from exporter.tracking.polls import Outcome
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice, chosen, digest_of
-from exporter.tracking.schedule import (
-    BARRED,
-    HEARTBEAT,
-    NEEDS_A_PERSON,
-    Stretch,
-    after_failure,
-    left_to_slot,
-    next_slot,
-    until_next_look,
-)
-from exporter.tracking.storage import StateTaken
+from exporter.tracking.schedule import BARRED, until_next_look
 from exporter.tracking.telling import Teller
 from exporter.tracking.tracker import Tracker
-from exporter.unpod.errors import Unauthorized
 from exporter.unpod.facts import Agent
 
 
@@ -64,8 +53,6 @@ class Fleet:
         self._named = {agent.handle: agent for agent in plan.named}
         self._track = track
         self._listed = listed
-        self._publish = publish
-        self._remove = remove
         self._log = log
         self._teller = Teller(log, now)
         self._now = now
@@ -73,22 +60,28 @@ class Fleet:
         self._sleep = sleep
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._is_alone = may_ask is None
-        self._may_ask = may_ask or _always
-        self._is_spent = is_spent or _never
+        self.polling: Final = Polling(
+            plan,
+            publish=publish,
+            remove=remove,
+            polled=self._polled,
+            teller=self._teller,
+            log=log,
+            now=now,
+            elapsed=elapsed,
+            sleep=sleep,
+            chance=self._chance,
+            may_ask=may_ask or _always,
+            is_spent=is_spent or _never,
+        )
+        self.trackers: Final = self.polling.trackers
+        """The agents that are polled here."""
         self._changing = asyncio.Lock()
         """Held by whoever stops polls that must not begin meanwhile."""
         self._found: dict[str, Agent | None] = {}
         """The agents that others poll, or may poll, with what the list tells of them."""
         self._dismissed: frozenset[str] = frozenset()
         """Agents that are not wanted, whoever may think so: the list says it, or they have left it."""
-        self._hidden: set[str] = set()
-        """Agents that are not shown any more, although they still may be polled for a moment."""
-        self._shown: dict[str, Report] = {}
-        self._loops: dict[str, asyncio.Task[None]] = {}
-        self._due: dict[str, float] = {}
-        """When each agent that sleeps is polled, in seconds of ``elapsed``: a clock that is set moves no poll."""
-        self._stretch = Stretch(plan.requests_per_minute)
-        self._lateness = Lateness(elapsed)
         self._gone: frozenset[str] = frozenset()
         """Agents that are listed no more."""
         self._group: asyncio.TaskGroup | None = None
@@ -101,7 +94,6 @@ class Fleet:
         self._list_failures = 0
         self.notice = ""
         """Why agents, or their names, may be missing here, for people; empty where the list has told them."""
-        self.trackers: dict[str, Tracker] = {}
 
     @property
     def discovers(self) -> bool:
@@ -122,43 +114,17 @@ class Fleet:
         waiting = [handle for handle in first if self.trackers[handle].up is None]
         return f"{len(waiting)} of {len(first)} agents have not been polled yet" if waiting else None
 
-    def due(self, handle: str) -> float | None:
-        """When an agent is polled next, in Unix seconds; None: it is being polled, or polls have not begun."""
-        due = self._due.get(handle)
-        return None if due is None else self._now() + (due - self._elapsed())
-
-    def interval(self, handle: str) -> float:
-        """Seconds between two polls of an agent that does well."""
-        return self._wished(handle) * self._stretch.factor
-
-    @property
-    def stretched_by(self) -> float:
-        """By how many seconds the interval of all agents is stretched, since requests do not suffice; 0: they do."""
-        return self._plan.interval * (self._stretch.factor - 1.0)
-
-    @property
-    def late_by(self) -> float:
-        """By how many seconds more the polls of some agent are apart, since they take too long; 0: of none."""
-        return self._lateness.worst
-
-    @property
-    def lag(self) -> float:
-        """By how many seconds the polls of an agent are farther apart than the settings have it, at worst."""
-        return self.stretched_by + self.late_by
-
-    def _wished(self, handle: str) -> float:
-        named = self._named.get(handle)
-        return named.interval if named and named.interval else self._plan.interval
-
     async def resume(self, stored: Iterable[str]) -> None:
         """Takes up the agents that are named, and of the ``stored`` ones those whose handles discovery would choose,
         and shows what is known of them, before anything is asked of the platform."""
         again = chosen(tuple(self._named), (Agent(handle=handle) for handle in stored), self._by_handle())
         for handle in again:
             await self._welcome(handle)
-        self._settle()
-        self._keep_slots(*self.trackers)
-        self._show_all()
+        self._expect_all()
+
+    def _expect_all(self) -> None:
+        self.polling.expect(*self.trackers)
+        self.polling.show_well(*self.trackers)
 
     @property
     def wanted(self) -> Collection[str]:
@@ -190,32 +156,27 @@ class Fleet:
     async def hold(self, handle: str) -> bool:
         """Polls and shows an agent from now on; not, if it turns out to have left the list."""
         async with self._changing:
-            self._hidden.discard(handle)
+            self.polling.unhide(handle)
             await self._take_up(handle, self._found.get(handle))
             if handle not in self.trackers:
                 self._dismiss(handle)
                 return False
-            self._settle()
-            self._keep_slots(handle)
-            with self._going_on("agent not shown", handle):
-                self.show(handle)
+            self.polling.expect(handle)
+            self.polling.show_well(handle)
             self._go_on()
             return True
 
     def hide(self, handle: str) -> None:
         """Shows an agent no more, from this moment until it is held anew."""
-        self._hidden.add(handle)
-        if handle in self.trackers:
-            with self._going_on("agent still shown", handle):
-                self._remove(handle)
+        self.polling.hide(handle)
 
     async def release(self, handle: str) -> None:
         """Neither polls nor shows an agent any more. A poll under way is abandoned, unless its commit has begun."""
         async with self._changing:
-            self.hide(handle)
-            await self._stop(self._loops.pop(handle, None))
-            self._forget(handle)
-            self._settle()
+            self.polling.hide(handle)
+            await self.polling.stop(handle)
+            self.polling.forget(handle)
+            self.polling.settle()
 
     async def run(self) -> None:
         """Polls until it is cancelled."""
@@ -237,7 +198,7 @@ class Fleet:
         """
         async with self._changing:
             try:
-                await self._stop(self._watch, *self._loops.values())
+                await stopped(self._watch, *self.polling.loops)
                 yield
             finally:
                 self._go_on()
@@ -245,15 +206,14 @@ class Fleet:
     async def replan(self, plan: Plan) -> None:
         """Another plan from now on. Polls under way go on, but those of agents that leave are abandoned whole."""
         async with self._changing:
-            await self._stop(self._watch)
+            await stopped(self._watch)
             try:
                 await self._adopt(plan)
             finally:
                 self._go_on()
 
     async def _adopt(self, plan: Plan) -> None:
-        before, intervals = self._plan, {handle: self.interval(handle) for handle in self.trackers}
-        self._plan = plan
+        before, self._plan = self._plan, plan
         self._named = {agent.handle: agent for agent in plan.named}
         if (plan.choice, plan.list_interval) != (before.choice, before.list_interval):
             self._next_look = None
@@ -266,30 +226,15 @@ class Fleet:
             await self._drop(handle)
         self._dismissed = frozenset()
         self._found = {handle: told for handle, told in self._found.items() if self.wants(handle)}
-        self._stretch.per_minute = plan.requests_per_minute
-        for handle in self.trackers:
-            self._stretch.expects(handle, self._wished(handle))
-        self._settle()
-        # Meanwhile an agent may leave by itself.
-        for handle in tuple(self.trackers):
-            await self._reschedule(handle, intervals[handle])
+        await self.polling.obey(plan)
         for handle in self._named.keys() - self.trackers.keys():
             await self._welcome(handle)
-        self._settle()
-        self._keep_slots(*self.trackers)
-        self._show_all()
-
-    def allow(self, per_minute: int) -> None:
-        """From now on so many requests are allowed."""
-        self._plan = msgspec.structs.replace(self._plan, requests_per_minute=per_minute)
-        self._stretch.per_minute = per_minute
-        self._settle()
+        self._expect_all()
 
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
         the pause ends."""
-        for handle in self._teller.failing:
-            self._due.pop(handle, None)
+        self.polling.hurry_failing()
         if self._list_failures:
             self._next_look = None
 
@@ -298,25 +243,10 @@ class Fleet:
         if self._plan.list_interval is not None:
             await self._look()
         async with asyncio.TaskGroup() as group:
-            polls = {handle: group.create_task(self._poll(handle)) for handle in self.trackers}
+            polls = {handle: group.create_task(self.polling.poll(handle)) for handle in self.trackers}
         await self._let_go_of_those_that_have_left()
         self._teller.unfold()
         return {handle: poll.result() for handle, poll in polls.items()}
-
-    def show(self, handle: str) -> None:
-        """Publishes the numbers of an agent as they are now. Raises what ``publish`` raises."""
-        if handle in self._hidden:
-            return
-        tracker = self.trackers[handle]
-        tracker.interval = self.interval(handle)
-        report = tracker.report(self._info(handle))
-        self._publish(report)
-        self._shown[handle] = report
-
-    def _show_all(self) -> None:
-        for handle in self.trackers:
-            with self._going_on("agent not shown", handle):
-                self.show(handle)
 
     def _by_handle(self) -> Choice | None:
         choice = self._plan.choice
@@ -336,92 +266,40 @@ class Fleet:
 
     async def _take_up(self, handle: str, told: Agent | None = None) -> None:
         tracker = self._track(handle)
-        with self._going_on("agent not loaded", handle):
+        with self.polling.going_on("agent not loaded", handle):
             await tracker.try_load()
         if told is not None:
             tracker.identify(told)
         elif tracker.has_left and handle not in self._named:
             return
-        self.trackers[handle] = tracker
-        self._foresee(handle)
+        self.polling.take(handle, tracker)
         if not self._looked or self._plan.choice is None:
             self._first.add(handle)
 
     async def _drop(self, handle: str) -> None:
         """Polls and shows an unwanted agent no more; its state stays."""
-        await self._stop(self._loops.pop(handle, None))
-        if self._forget(handle):
+        await self.polling.stop(handle)
+        if self.polling.forget(handle):
             self._log.info("agent not wanted", agent=handle)
-
-    def _forget(self, handle: str) -> bool:
-        """Shows an agent no more. Whether it was there: it may have left by itself just now."""
-        self._stretch.forget(handle)
-        self._lateness.forget(handle)
-        self._loops.pop(handle, None)
-        self._teller.forget(handle)
-        self._due.pop(handle, None)
-        self._shown.pop(handle, None)
-        if self.trackers.pop(handle, None) is None:
-            return False
-        with self._going_on("agent still shown", handle):
-            self._remove(handle)
-        return True
-
-    @contextmanager
-    def _going_on(self, event: str, handle: str) -> Iterator[None]:
-        """Tells a defect of one agent, which must not end the others."""
-        try:
-            yield
-        except Exception as error:
-            self._log.error(event, agent=handle, error=whereabouts(error))
 
     def _go_on(self) -> None:
         """Begins what should be going on and is not: each agent when it is due, or at once."""
         if self._group is None:
             return
-        self._follow_all(self._group)
+        self.polling.go_on(self._group)
         interval = self._plan.list_interval
         if interval is not None and (self._watch is None or self._watch.done()):
             self._watch = self._group.create_task(self._watch_list(self._group, interval), name="list of agents")
 
-    def _follow_all(self, group: asyncio.TaskGroup) -> None:
-        for handle in self.trackers:
-            if handle not in self._loops or self._loops[handle].done():
-                wait = self._until(self._due.get(handle))
-                self._loops[handle] = group.create_task(self._follow(handle, wait), name=f"poll {handle}")
-
-    async def _reschedule(self, handle: str, before: float) -> None:
-        """Lets a sleeping agent sleep no longer than its interval asks for, which was another one before."""
-        if self.interval(handle) == before:
-            return
-        self._lateness.forget(handle)
-        if handle in self._due:
-            await self._stop(self._loops.pop(handle, None))
-            last = self.trackers[handle].last
-            if last is None:
-                self._due.pop(handle, None)
-            elif handle in self._due:
-                self._due[handle] = min(self._due[handle], self._elapsed() + self._delay(handle, last))
-
-    async def _stop(self, *tasks: asyncio.Task[None] | None) -> None:
-        """Cancels tasks, and waits until they are gone."""
-        going = [task for task in tasks if task is not None and not task.done()]
-        for task in going:
-            task.cancel()
-        if going:
-            await asyncio.wait(going)
-
-    def _until(self, moment: float | None) -> float:
-        return 0.0 if moment is None else max(0.0, moment - self._elapsed())
-
     async def _watch_list(self, group: asyncio.TaskGroup, interval: float) -> None:
-        if wait := self._until(self._next_look):
+        wait = 0.0 if self._next_look is None else self._next_look - self._elapsed()
+        if wait > 0:
             await self._sleep(wait)
         while True:
             self._next_look = None
-            await self._permitted()
+            await self.polling.permitted()
             await self._look()
-            self._follow_all(group)
+            self.polling.go_on(group)
             failures = self._list_failures
             wait = until_next_look(failures, interval, self._chance) if failures else interval
             self._next_look = self._elapsed() + wait
@@ -456,102 +334,8 @@ class Fleet:
             await self._welcome(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
-        self._settle()
-        self._keep_slots(*self.trackers)
-        self._show_all()
+        self._expect_all()
         self.notice = "" if self.wanted else _NOBODY.format(len(told))
-
-    async def _follow(self, handle: str, wait: float) -> None:
-        if wait:
-            await self._sleep(wait)
-        while True:
-            self._due.pop(handle, None)
-            wait = self._plan.interval
-            await self._permitted()
-            with self._going_on("agent not polled", handle):
-                wait = await self._poll_watched(handle)
-                if self._has_left(handle):
-                    await self._let_go(handle)
-            if handle not in self.trackers:
-                return
-            self._due[handle] = self._elapsed() + wait
-            await self._sleep(wait)
-
-    async def _permitted(self) -> None:
-        """Returns when the platform may be asked."""
-        while not self._may_ask():
-            await self._sleep(_LOOK_AGAIN)
-
-    async def _poll_watched(self, handle: str) -> float:
-        """Polls an agent, and looks how long that takes; returns seconds to its next poll."""
-        interval = self.interval(handle)
-        if self.trackers[handle].tracked is None:
-            # The first reading of a history may take its time.
-            return self._delay(handle, await self._poll(handle))
-        with self._lateness.watched(handle, interval):
-            outcome = await self._poll(handle)
-        wait = self._delay(handle, outcome)
-        if outcome.reason is None:
-            late = self._lateness.learns(handle, interval, took=outcome.seconds, wait=wait)
-            self._teller.paced(handle, outcome, interval, late, is_spent=self._is_spent())
-        else:
-            self._lateness.forget(handle)
-        return wait
-
-    async def _poll(self, handle: str) -> Outcome:
-        tracker = self.trackers[handle]
-        tracker.interval = self.interval(handle)
-        outcome = await tracker.poll()
-        try:
-            # What somebody else has taken is theirs to show; should it be ours all the same, the next poll loads it.
-            if not isinstance(outcome.error, StateTaken):
-                self.show(handle)
-        except Exception as error:
-            outcome = tracker.spoil(error)
-            self._show_failure(handle)
-        self._learn(handle, outcome)
-        self._teller.polled(handle, outcome)
-        return outcome
-
-    def _foresee(self, handle: str) -> None:
-        """Takes note of how many requests an agent that is taken up will need: as many as the last time."""
-        before = self.trackers[handle].inherited
-        if before is not None and before.requests:
-            self._stretch.learns(handle, self._wished(handle), before.requests)
-        else:
-            self._stretch.expects(handle, self._wished(handle))
-
-    def _keep_slots(self, *handles: str) -> None:
-        """Lets each agent that an earlier process has polled wait for the slot that it had there. Who has missed it is
-        polled at once, and how it does is not known until then: other polls may have failed meanwhile."""
-        for handle in handles:
-            tracker = self.trackers[handle]
-            before = tracker.inherited
-            if before is None or before.last_success is None or handle in self._due or handle in self._loops:
-                continue
-            intervals = before.interval, self.interval(handle)
-            wait = left_to_slot(handle, intervals, before.last_success, before.seconds, self._now())
-            if wait > 0:
-                tracker.go_on()
-                self._due[handle] = self._elapsed() + wait
-
-    def _learn(self, handle: str, outcome: Outcome) -> None:
-        """Takes note of how many requests an agent needs."""
-        interval = self._wished(handle)
-        if outcome.reason is None and not outcome.first:
-            self._stretch.learns(handle, interval, outcome.requests)
-        elif outcome.reason in NEEDS_A_PERSON - {Unauthorized.reason}:
-            self._stretch.expects(handle, max(interval, HEARTBEAT))
-        else:
-            self._stretch.expects(handle, interval)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Stretches all intervals as far as need be, and says so when that begins, has doubled, or ends."""
-        self._stretch.settle()
-        self._teller.stretched(
-            self._stretch.factor, self._plan.interval, self._plan.requests_per_minute, self._stretch.needed
-        )
 
     def _has_left(self, handle: str) -> bool:
         """Whether an agent that is listed no more has nothing left to tell: all of it is settled, or it can no longer
@@ -563,39 +347,24 @@ class Fleet:
             return tracker.fresh_until is None or tracker.fresh_until < self._now()
         return tracker.last.reason is None and tracker.is_settled
 
+    async def _polled(self, handle: str) -> None:
+        if self._has_left(handle):
+            await self._let_go(handle)
+
     async def _let_go_of_those_that_have_left(self) -> None:
         for handle in filter(self._has_left, self._gone & self.trackers.keys()):
-            await self._stop(self._loops.pop(handle, None))
+            await self.polling.stop(handle)
             # Its own loop may have come first.
             if handle in self.trackers:
                 await self._let_go(handle)
 
     async def _let_go(self, handle: str) -> None:
         """Polls and shows an agent no more that has left; its state stays, and comes back with it."""
-        with self._going_on("agent not left", handle):
+        with self.polling.going_on("agent not left", handle):
             await self.trackers[handle].leave()
-        if self._forget(handle):
+        if self.polling.forget(handle):
             self._dismiss(handle)
             self._log.info("agent gone", agent=handle)
-
-    def _show_failure(self, handle: str) -> None:
-        """Publishes that polls fail, beside the numbers that could be shown last."""
-        if handle in self._hidden:
-            return
-        last = self._shown.get(handle, Report(agent=handle, families={}, info=self._info(handle)))
-        with self._going_on("agent not shown", handle):
-            self._publish(msgspec.structs.replace(last, families={**last.families, **self.trackers[handle].health()}))
-
-    def _delay(self, handle: str, outcome: Outcome) -> float:
-        interval = self.interval(handle)
-        if outcome.reason is None:
-            return next_slot(handle, interval, self._now(), outcome.seconds)
-        return after_failure(outcome.reason, self._teller.failures(handle), interval, self._chance)
-
-    def _info(self, handle: str) -> dict[str, str]:
-        agent = self.trackers[handle].identity
-        labels = self._named[handle].labels if handle in self._named else ()
-        return {"name": agent.name, "agent_type": agent.type, **dict(labels)}
 
 
 def _always() -> bool:
@@ -606,6 +375,4 @@ def _never() -> bool:
     return False
 
 
-_LOOK_AGAIN: Final = 0.5
-"""Seconds until it is tried again whether the platform may be asked."""
 _NOBODY: Final = "Discovery wants none of the agents that the platform lists ({})."

@@ -210,7 +210,7 @@ async def rate_limited(history: float = 24.0) -> AsyncIterator[Scene]:
     async with well(history) as played:
         played.made.fails("rate_limited", agent=SALES, retry_after=90.0)
         fleet = played.exporter.fleet
-        due = fleet.due(SALES)
+        due = fleet.polling.due(SALES)
         assert due is not None
         await played.passes(due - played.exporter.overview.now() + 1.0)
         yield played

@@ -93,11 +93,11 @@ def test_everybody_is_polled_at_even_intervals_that_are_stretched_no_more_than_n
         polling = asyncio.create_task(fleet.run())
         # Until what a poll takes is known, and the slots have settled.
         await asyncio.sleep(60.0 * factor * (30 if requests > 1 else 2.5))
-        lag, begin = fleet.lag, asyncio.get_running_loop().time()
+        lag, begin = fleet.polling.lag, asyncio.get_running_loop().time()
         await asyncio.sleep(60.0 * factor * 3.5)
         polling.cancel()
         await asyncio.wait([polling])
-        assert lag == fleet.lag == pytest.approx(60.0 * (factor - 1.0), rel=0.06, abs=3.0)
+        assert lag == fleet.polling.lag == pytest.approx(60.0 * (factor - 1.0), rel=0.06, abs=3.0)
         assert polls.begun.keys() == set(polls.handles)
         for times in polls.begun.values():
             gaps = [after - before for before, after in pairwise(times) if before >= begin]
@@ -123,7 +123,7 @@ def test_it_says_what_to_change_once_and_that_it_is_over() -> None:
         polls.turns.change(300, 2, goes_on=True)
         await fleet.replan(Plan(choice=Choice(), requests_per_minute=300))
         await asyncio.sleep(600.0)
-        assert fleet.lag == 0.0
+        assert fleet.polling.lag == 0.0
         assert polls.log.events("info")[-1] == "agents are polled at their interval again"
         polling.cancel()
         await asyncio.wait([polling])
@@ -146,13 +146,13 @@ def test_the_lag_is_by_how_much_intervals_stretch_where_the_platform_answers_slo
         begin, lags = asyncio.get_running_loop().time(), []
         for _ in range(360):
             await asyncio.sleep(10.0)
-            lags.append(fleet.lag)
+            lags.append(fleet.polling.lag)
         polling.cancel()
         await asyncio.wait([polling])
         gaps = [
             after - before for times in polls.begun.values() for before, after in pairwise(times) if before >= begin
         ]
-        assert fleet.stretched_by == 0.0
+        assert fleet.polling.stretched_by == 0.0
         # Where several wait for each other, some wait longer than others in the same slot.
         assert max(lags) == pytest.approx(max(gaps) - 60.0, abs=1.0 if agents == 1 else 60.0)
         assert min(lags) > 0.0
@@ -175,7 +175,7 @@ def test_a_poll_that_just_fits_into_its_interval_stretches_nothing() -> None:
         await asyncio.wait([polling])
         gaps = [after - before for before, after in pairwise(polls.begun["agent-0"])]
         assert gaps[1:] == [pytest.approx(60.0)] * len(gaps[1:])
-        assert fleet.lag == 0.0
+        assert fleet.polling.lag == 0.0
 
     run(story())
 
@@ -188,10 +188,10 @@ def test_polls_that_take_too_long_are_told_once_and_when_they_fit_again() -> Non
         await asyncio.sleep(600.0)
         polls.seconds = 90.0
         await asyncio.sleep(7200.0)
-        assert fleet.lag >= 60.0
+        assert fleet.polling.lag >= 60.0
         polls.seconds = 0.3
         await asyncio.sleep(3600.0)
-        assert fleet.lag == 0.0
+        assert fleet.polling.lag == 0.0
         polling.cancel()
         await asyncio.wait([polling])
         events = polls.log.events("warning", "info")

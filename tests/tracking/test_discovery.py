@@ -169,18 +169,18 @@ async def test_a_plan_that_changes_while_an_agent_leaves_holds_for_all_others() 
         made.alarm.sleepers.pop("poll one").set()
         await begun.wait()
         made.alarm.sleepers.clear()
-        leaving, reschedule = made.fleet._loops["one"], made.fleet._reschedule
+        leaving, reschedule = made.fleet.polling._loops["one"], made.fleet.polling._reschedule
 
         async def once_it_has_left(handle: str, before: float) -> None:
             ends.set()
             await asyncio.wait([leaving])
             await reschedule(handle, before)
 
-        made.fleet._reschedule = once_it_has_left  # type: ignore[method-assign]
+        made.fleet.polling._reschedule = once_it_has_left  # type: ignore[method-assign]
         await made.fleet.replan(msgspec.structs.replace(EVERYBODY, interval=30.0))
         await made.alarm.until_asleep("list of agents", "poll stays")
         assert made.removed == ["one"]
-        assert made.fleet.interval("stays") == 30.0
+        assert made.fleet.polling.interval("stays") == 30.0
         await made.alarm.wake("list of agents", "poll stays")
 
 
@@ -191,7 +191,7 @@ async def test_whatever_breaks_while_the_plan_changes_polls_and_discovery_go_on(
         async def broken(*_: Any) -> None:
             raise KeyError(PRIVATE)
 
-        made.fleet._reschedule = broken  # type: ignore[method-assign]
+        made.fleet.polling._reschedule = broken  # type: ignore[method-assign]
         with pytest.raises(KeyError):
             await made.fleet.replan(msgspec.structs.replace(EVERYBODY, interval=30.0))
         await made.alarm.until_asleep("list of agents")
@@ -225,7 +225,7 @@ async def test_an_agent_that_cannot_be_taken_off_the_board_is_polled_no_more() -
         def broken(handle: str) -> None:
             raise KeyError(PRIVATE)
 
-        made.fleet._remove = broken
+        made.fleet.polling._remove = broken
         await made.alarm.ends("poll one")
         assert made.fleet.trackers.keys() == {"stays"}
         assert made.log.events("error") == ["agent still shown"]

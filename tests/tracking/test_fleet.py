@@ -367,9 +367,9 @@ async def test_a_poll_under_way_goes_on_while_the_plan_changes_and_one_of_an_age
         await made.fleet.resume([])
         run = asyncio.create_task(made.fleet.run())
         await asked.wait()
-        loop = made.fleet._loops["stays"]
+        loop = made.fleet.polling._loops["stays"]
         await made.fleet.replan(named("stays"))
-        assert made.fleet._loops == {"stays": loop}
+        assert made.fleet.polling._loops == {"stays": loop}
         assert not loop.done()
         run.cancel()
         await asyncio.wait([run])
@@ -398,13 +398,13 @@ async def test_however_often_the_plan_changes_no_agent_is_kept_from_being_polled
     async with crew(named("one"), "one") as made:
         await made.fleet.resume([])
         async with made.running("poll one"):
-            due = made.fleet.due("one")
+            due = made.fleet.polling.due("one")
             for interval in (50.0, 40.0, 60.0, 50.0):
                 made.time.now += 1.0
                 made.alarm.sleepers.clear()
                 await made.fleet.replan(Plan(interval=interval, named=(Named(handle="one"),), list_interval=None))
                 await made.alarm.until_asleep("poll one")
-            assert made.fleet.due("one") <= due
+            assert made.fleet.polling.due("one") <= due
 
 
 async def test_labels_of_the_plan_are_shown_at_once() -> None:
@@ -468,7 +468,7 @@ async def test_within_a_pause_nothing_is_polled_and_after_it_everybody_when_they
             async with made.fleet.paused():
                 made.platform.hung = None
                 made.alarm.sleepers.clear()
-                assert all(loop.done() for loop in made.fleet._loops.values())
+                assert all(loop.done() for loop in made.fleet.polling._loops.values())
             await made.alarm.until_asleep("poll asleep", "poll polling")
         assert made.alarm.slept["poll asleep"] == [next_slot("asleep", 60.0, made.time())] * 2
         assert values(made.shown("polling"), "agent_polls") == {(): 2}
@@ -485,7 +485,7 @@ async def test_a_clock_that_is_set_moves_neither_a_poll_nor_a_look_at_the_list(s
             pass
         await made.alarm.until_asleep("poll one", "list of agents")
         assert made.alarm.slept == {name: once * 2 for name, once in slept.items()}
-        assert made.fleet.due("one") == pytest.approx(made.time() + seconds + slept["poll one"][0])
+        assert made.fleet.polling.due("one") == pytest.approx(made.time() + seconds + slept["poll one"][0])
         assert values(made.shown("one"), "agent_polls") == {(): 1}
 
 
@@ -497,12 +497,12 @@ async def test_the_gauges_of_agents_whose_interval_is_stretched_outlive_it() -> 
     plan = Plan(choice=Choice(), requests_per_minute=5.0)
     async with crew(plan, *handles) as made:
         async with made.running("list of agents", *(f"poll {handle}" for handle in handles)):
-            interval = made.fleet.interval(handles[0])
+            interval = made.fleet.polling.interval(handles[0])
             assert interval > 2 * RULES.max_staleness
             for handle in handles:
                 fresh_until = made.shown(handle).fresh_until
                 assert fresh_until == pytest.approx(made.time() + 2.5 * interval)
-                assert fresh_until > made.fleet.due(handle)
+                assert fresh_until > made.fleet.polling.due(handle)
         fleet = made.starts(plan)
         await fleet.resume(await made.storage.agents())
         fresh = {made.shown(handle).fresh_until for handle in handles}

@@ -79,10 +79,10 @@ async def test_each_poll_of_an_agent_is_kept_and_when_the_next_is_due_is_known()
     async with crew(named("one"), "one") as made:
         made.platform.agents["one"] = [task("completed", ended("A"))]
         await made.fleet.resume([])
-        assert made.fleet.due("one") is None
+        assert made.fleet.polling.due("one") is None
         async with made.running("poll one"):
             tracker = made.fleet.trackers["one"]
-            assert made.fleet.due("one") == made.time() + made.alarm.slept["poll one"][-1]
+            assert made.fleet.polling.due("one") == made.time() + made.alarm.slept["poll one"][-1]
             assert (tracker.begun, tracker.calls) == (None, 1)
             made.platform.breaks["one"] = Timeout("40 s")
             await made.alarm.wake("poll one")
@@ -97,5 +97,5 @@ async def test_while_a_poll_is_under_way_none_is_due() -> None:
         await made.fleet.resume([])
         async with made.running():
             await hung.wait()
-            assert made.fleet.due("one") is None
+            assert made.fleet.polling.due("one") is None
             assert made.fleet.trackers["one"].begun == made.time()

@@ -48,9 +48,9 @@ async def test_a_restart_moves_no_poll() -> None:
     async with crew(plan, *handles) as made:
         await made.fleet.resume([])
         async with made.running(*(f"poll {handle}" for handle in handles)):
-            due = {handle: made.fleet.due(handle) for handle in handles}
+            due = {handle: made.fleet.polling.due(handle) for handle in handles}
         await restart(made, plan)
-        assert {handle: made.fleet.due(handle) for handle in handles} == due
+        assert {handle: made.fleet.polling.due(handle) for handle in handles} == due
         asked = made.platform.asked
         async with made.running(*(f"poll {handle}" for handle in handles)):
             assert made.platform.asked == asked, "nobody is polled before its slot"
@@ -64,7 +64,7 @@ async def test_whoever_has_missed_its_slot_or_was_never_polled_is_polled_at_once
         made.starts(named("one"))
         await polled_once(made)
         await restart(made, plan, after=next_slot("one", 60.0, START))
-        assert made.fleet.due("one") is None
+        assert made.fleet.polling.due("one") is None
         assert "agent_up" not in made.shown("one").families, "how it does is not known"
         async with made.running("poll one", "poll new"):
             assert values(made.shown("one"), "agent_polls") == values(made.shown("new"), "agent_polls") == {(): 1}
@@ -79,7 +79,7 @@ async def test_an_agent_whose_polls_have_failed_since_is_polled_at_once() -> Non
             made.time.now += made.alarm.slept["poll one"][-1]
             await made.alarm.wake("poll one")
         await restart(made, plan, after=1.0)
-        assert made.fleet.due("one") is None
+        assert made.fleet.polling.due("one") is None
         assert made.fleet.waits_for() is not None
 
 
@@ -92,7 +92,7 @@ async def test_a_poll_that_has_left_a_part_is_made_up_for_at_once() -> None:
         book = msgspec.structs.replace(loaded.book, unread=((0, 25),))
         await made.storage.commit("one", Commit(book=book))
         await restart(made, plan)
-        assert made.fleet.due("one") is None
+        assert made.fleet.polling.due("one") is None
 
 
 async def test_intervals_stay_stretched_as_they_were() -> None:
@@ -105,18 +105,18 @@ async def test_intervals_stay_stretched_as_they_were() -> None:
         async with made.running(*(f"poll {handle}" for handle in handles)):
             for _ in range(30):
                 await made.alarm.wake(*(f"poll {handle}" for handle in handles))
-            lag = made.fleet.lag
-            due = {handle: made.fleet.due(handle) for handle in handles}
+            lag = made.fleet.polling.lag
+            due = {handle: made.fleet.polling.due(handle) for handle in handles}
         await restart(made, plan)
-        assert made.fleet.lag == pytest.approx(lag, rel=0.05)
-        assert {handle: made.fleet.due(handle) for handle in handles} == due
+        assert made.fleet.polling.lag == pytest.approx(lag, rel=0.05)
+        assert {handle: made.fleet.polling.due(handle) for handle in handles} == due
 
 
 async def test_an_agent_that_is_to_be_polled_more_often_from_now_on_does_not_wait_for_its_old_slot() -> None:
     async with crew(named("one", interval=3600.0), "one") as made:
         await polled_once(made)
         await restart(made, named("one"))
-        due = made.fleet.due("one")
+        due = made.fleet.polling.due("one")
         assert due is not None
         assert due - START == pytest.approx(next_slot("one", 60.0, START))
 
