@@ -71,7 +71,8 @@ def run(
 ) -> None:
     """Polls the agents and serves their metrics, until it is stopped."""
     config = _loaded(config_file, state, web_config_file, shard)
-    log, display = opened(log_level, log_format, time.monotonic)
+    level = _level(log_level, config.log.level)
+    log, display = opened(level, log_format, time.monotonic)
     handed = _handed_over() if web_systemd_socket else ()
     listen = () if web_systemd_socket else web_listen_address
     web = service.Web(
@@ -81,12 +82,14 @@ def run(
         telemetry_path=web_telemetry_path,
         prefix=web_external_url or "",
     )
+    verbosity = logs.Verbosity(level)
     source = service.Source(
         read=lambda: _read(config_file, state, config.shard),
         file=_file(config_file),
         look_every=config_auto_reload_interval if config_enable_auto_reload else None,
+        relevel=lambda asked: verbosity.choose(_level(log_level, asked)),
     )
-    _finish(service.run(config, web, log, display, verbosity=logs.Verbosity(log_level), source=source), log)
+    _finish(service.run(config, web, log, display, verbosity=verbosity, source=source), log)
 
 
 @main.command()
@@ -136,7 +139,7 @@ def once(
     """Polls every agent once and prints the metrics."""
     config = _loaded(config_file, state, shard=shard)
     config = service.only(config, handles) if handles else config
-    log, display = opened(log_level, log_format, time.monotonic)
+    log, display = opened(_level(log_level, config.log.level), log_format, time.monotonic)
     text, well = _finish(service.poll_once(config, log, display), log)
     _say(text, nl=False)
     if not well:
@@ -190,7 +193,7 @@ def backfill(
         raise click.UsageError(str(error)) from error
     config = _loaded(config_file, state, shard=shard)
     config = service.only(config, handles) if handles else config
-    log, display = opened(log_level, log_format, time.monotonic)
+    log, display = opened(_level(log_level, config.log.level), log_format, time.monotonic)
     # By either it leaves as little behind; a shell that starts it in the background has it ignore the one of Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -235,7 +238,7 @@ def export_(
 ) -> None:
     """Writes the whole state to FILE (-: to standard output)."""
     config = _loaded(config_file, state, asks=False)
-    log, _ = opened(log_level, log_format, time.monotonic)
+    log, _ = opened(_level(log_level, config.log.level), log_format, time.monotonic)
     moved = _finish(service.export_state(config, _unless_dash(file), log), log)
     click.echo(f"exported from {config.state.words}: {console.of_moved(moved)}", err=True)
 
@@ -252,7 +255,7 @@ def import_(
     """Writes what was exported to FILE (-: from standard input) into a state that is empty, and checks that nothing
     is lost."""
     config = _loaded(config_file, state, asks=False)
-    log, _ = opened(log_level, log_format, time.monotonic)
+    log, _ = opened(_level(log_level, config.log.level), log_format, time.monotonic)
     moved = _finish(service.import_state(config, _unless_dash(file), log), log)
     click.echo(f"imported into {config.state.words}: {console.of_moved(moved)}", err=True)
 
@@ -320,6 +323,11 @@ def _loaded(
 
 def _read(file: Path | None, state: StateFlags, shard: Shard, *, asks: bool = True) -> Config:
     return msgspec.structs.replace(load(_file(file), os.environ, state=state, asks=asks), shard=shard)
+
+
+def _level(flag: logs.Level, in_file: logs.Level) -> logs.Level:
+    """What is logged: the flag comes before the file, and the file before the flag's default."""
+    return flag if flags.is_given("log_level") else in_file
 
 
 def _file(named: Path | None) -> Path | None:

@@ -160,6 +160,11 @@ def shard(command: F) -> F:
     return cast(F, with_shard)
 
 
+def is_given(name: str) -> bool:
+    """Whether an option of the command that is running was said, by its flag or its variable."""
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 log_level = option("log.level", type=click.Choice(list(logs.LEVELS)), default="info", help="What is logged.")
 log_format = option("log.format", type=click.Choice(logs.FORMATS), default="logfmt", help="How it is logged.")
 

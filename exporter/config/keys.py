@@ -194,6 +194,7 @@ STATE: Final[Section] = {
     "replicas": one(readers.boolean),
     "lease": one(readers.duration),
 }
+LOG: Final[Section] = {"level": one(readers.log_level)}
 ROOT: Final[Section] = {
     "api": read_api,
     "polling": section(POLLING),
@@ -201,6 +202,7 @@ ROOT: Final[Section] = {
     "discovery": section(DISCOVERY),
     "metrics": section(METRICS),
     "state": section(STATE),
+    "log": section(LOG),
 }
 SECTIONS: Final[Mapping[str, Section]] = {
     "api": API,
@@ -210,4 +212,5 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "discovery": DISCOVERY,
     "metrics": METRICS,
     "state": STATE,
+    "log": LOG,
 }

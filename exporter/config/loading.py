@@ -12,7 +12,7 @@ import yaml
 
 from exporter.config.document import Document, Place, compose, syntax_problem
 from exporter.config.keys import API, ROOT, SECTIONS, STATE, read_agents, read_section
-from exporter.config.model import AgentConfig, Api, Config, Discovery, Metrics, Polling, State
+from exporter.config.model import AgentConfig, Api, Config, Discovery, Log, Metrics, Polling, State
 from exporter.config.quantities import format_duration
 
 Values = dict[str, Any]
@@ -224,5 +224,6 @@ def _build(values: Values, source: str) -> Config:
         discovery=Discovery(**{**values.get("discovery", {}), "enabled": _discovers(values)}),
         metrics=Metrics(**values.get("metrics", {})),
         state=state,
+        log=Log(**values.get("log", {})),
         source=source,
     )

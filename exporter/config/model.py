@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
+
+Level = Literal["debug", "info", "warn", "error"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 ALL: Final = math.inf
 """`Polling.backfill`: everything there is."""
@@ -110,6 +113,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.url or str(self.path or "memory")
 
 
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    level: Level = "info"
+    """Unless a flag says another."""
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """Which of several exporters that share the agents this one is. It comes from flags alone."""
 
@@ -130,6 +138,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Discovery = Discovery()
     metrics: Metrics = Metrics()
     state: State = State()
+    log: Log = Log()
     shard: Shard = Shard()
     source: str = ""
     """Where the settings come from, in words for a log line."""

@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from exporter.config.document import Scalar, Wrong
-from exporter.config.model import ALL, Secret
+from exporter.config.model import ALL, LEVELS, Secret
 from exporter.config.quantities import parse_duration, parse_size
 from exporter.unpod.values import fold
 from exporter.unpod.vocabulary import AGENT_TYPES
@@ -216,6 +216,13 @@ def glob(scalar: Scalar) -> str:
     if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", pattern):
         raise Wrong(f"{scalar.shown()} is not a glob: its [ is never closed")
     return pattern
+
+
+def log_level(scalar: Scalar) -> str:
+    word = scalar.words()
+    if word not in LEVELS:
+        raise Wrong(f"{scalar.shown()} is not a level; known are {', '.join(LEVELS)}")
+    return word
 
 
 def agent_type(scalar: Scalar) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from exporter.config import Config, ConfigError
+from exporter.config.model import Level
 from exporter.config.shown import differences, dump
 from exporter.service.assembly import Exporter
 from exporter.service.entrance import Entrance
@@ -27,6 +28,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """None: from no file."""
     look_every: float | None = None
     """Seconds between two looks at whether the file has changed; None: nobody looks."""
+    relevel: Callable[[Level], None] = lambda level: None
+    """Told the level of the log where that has changed."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -120,6 +123,8 @@ class Reloader:
         possible = msgspec.structs.replace(asked, state=before.state)
         await self._exporter.obey(possible)
         admit()
+        if possible.log != before.log:
+            self._source.relevel(possible.log.level)
         return differences(before, possible), differences(possible, asked)
 
     def _good(self, changed: tuple[str, ...], restart: tuple[str, ...], why: str) -> Answer:

@@ -12,6 +12,7 @@ from exporter.config import (
     Config,
     ConfigError,
     Discovery,
+    Log,
     Metrics,
     Polling,
     Secret,
@@ -89,6 +90,7 @@ def test_every_key_of_the_file_arrives_in_its_place(read: Read, tmp_path: Path) 
         discovery: {enabled: true, interval: 1h, include: ["a*", "b[0-9]"], exclude: ["*-test"], types: [Voice, L-LM]}
         metrics: {call_duration_buckets: [0.5, 1, 2e3], end_codes_limit: 0, numbers_limit: 5}
         state: {path: /var/lib/x.db}
+        log: {level: warn}
         """
     )
     assert config.api == Api(
@@ -121,6 +123,7 @@ def test_every_key_of_the_file_arrives_in_its_place(read: Read, tmp_path: Path) 
     )
     assert config.metrics == Metrics(call_duration_buckets=(0.5, 1, 2000), end_codes_limit=0, numbers_limit=5)
     assert config.state == State(path=Path("/var/lib/x.db"))
+    assert config.log == Log(level="warn")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ WRONG_VALUES = [
     (TOKEN + "metrics: {end_codes_limit: -1}", 'metrics.end_codes_limit: "-1" is too small; it must be at least 0'),
     (TOKEN + "metrics: {numbers_limit: -1}", 'metrics.numbers_limit: "-1" is too small'),
     (TOKEN + "state: {path: ''}", "state.path: is empty"),
+    (TOKEN + "log: {level: warning}", 'log.level: "warning" is not a level; known are debug, info, warn, error'),
     (
         TOKEN + "state: {path: a.db, url: 'postgresql://db/unpod'}",
         "state.url: is given, and so is state.path; keep one of the two",

@@ -12,8 +12,9 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.config import ALL, AgentConfig, Api, Config, Discovery, Metrics, Polling, Secret, State, load
+from exporter.config import ALL, AgentConfig, Api, Config, Discovery, Log, Metrics, Polling, Secret, State, load
 from exporter.config.keys import SECTIONS
+from exporter.config.model import LEVELS
 from exporter.config.quantities import format_size, parse_size
 from exporter.config.shown import differences, dump
 
@@ -55,6 +56,7 @@ CONFIGS = st.builds(
     ).map(tuple),
     discovery=st.builds(Discovery, enabled=st.booleans(), types=st.sampled_from([(), ("voice", "chat")])),
     metrics=st.builds(Metrics, numbers_limit=st.integers(0, 99), call_duration_buckets=st.sampled_from([(1.5, 2.0)])),
+    log=st.builds(Log, level=st.sampled_from(LEVELS)),
     state=st.builds(State, path=st.sampled_from([None, Path("/a/b $c.db")]))
     | st.builds(State, url=st.sampled_from(["postgresql://", "postgresql://u$x@[::1]:5433,h/d?options=-c%20a%3Db"])),
 )
@@ -95,6 +97,7 @@ def test_a_proxy_may_hold_a_password_and_is_not_shown() -> None:
         (lambda c: replaced(c, "api", insecure_skip_verify=True), ("api.tls.insecure_skip_verify",)),
         (lambda c: msgspec.structs.replace(c, agents=(AgentConfig(handle="b"),)), ("agents",)),
         (lambda c: replaced(c, "state", path=None), ("state.path",)),
+        (lambda c: replaced(c, "log", level="debug"), ("log.level",)),
         (lambda c: msgspec.structs.replace(c, source="elsewhere"), ()),
     ],
 )

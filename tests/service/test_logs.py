@@ -28,6 +28,7 @@ from tests.service.running import (
     json_line,
     logfmt,
     platform,
+    ran,
     started,
     until,
     written,
@@ -103,6 +104,30 @@ async def test_sigusr1_tells_every_poll_and_when_it_comes_again_no_more(tmp_path
         await process.polled(3)
         assert process.events()[-1]["msg"] == "log level toggled by SIGUSR1"
         assert (await process.stop()).code == 0
+
+
+async def test_a_reload_changes_the_level_unless_a_flag_says_another(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        for flags, before, after in (((), "info", "debug"), (("--log.level", "info"), "debug", "debug")):
+            async with exporting(tmp_path, made.settings(log={"level": before}), *flags) as process:
+                await process.ready()
+                await process.polled(2)
+                assert not [event for event in process.events() if event["level"] == "debug"]
+                written(tmp_path, made.settings(log={"level": after}, polling={"interval": "100ms"}))
+                process.send(signal.SIGHUP)
+                (told,) = await process.until(lambda process=process: process.events("reloaded"))
+                assert ("log.level" in told["changed"]) == (before != after)
+                await process.polled(2)
+                await process.get("/-/ready")
+                assert any(event["level"] == "debug" for event in process.events()) == (not flags)
+
+
+async def test_what_the_settings_log_is_logged_from_the_start_and_in_a_single_poll(tmp_path: Path) -> None:
+    async with platform(SALES) as made:
+        written(tmp_path, made.settings(log={"level": "error"}))
+        told = await ran(tmp_path, "once", "--state.path", "memory")
+        assert (told.code, told.err) == (0, "")
+        assert "history read" in (await ran(tmp_path, "once", "--state.path", "memory", "--log.level", "info")).err
 
 
 @pytest.mark.parametrize(
