@@ -26,7 +26,7 @@ _UNUSABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Wrong(Exception):
-    """What is wrong with one value, as the end of a sentence that begins with the value's path."""
+    """What is wrong with one value, each thing as the end of a sentence that begins with the value's path."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -109,7 +109,8 @@ class Place:
                 self.document.secrets += [scalar.text, *scalar.text.split()]
             self.document.values[self.path] = value = reader(scalar)
         except Wrong as wrong:
-            self.wrong(str(wrong))
+            for problem in wrong.args:
+                self.wrong(problem)
             return msgspec.UNSET
         return value
 

@@ -127,6 +127,33 @@ WRONG_VALUES = [
             ("postgresql://db:0/unpod", "has a host or a port that cannot be used; write for example postgresql://"),
             ("postgresql://db:99999/unpod", "has a host or a port that cannot be used; write for example"),
             ("postgresql://db/unpod?sslmode", "has parameters that cannot be read; write for example ?sslmode="),
+            (
+                "postgresql://db/unpod?sslmode=verify_full",
+                "gives sslmode none of disable, allow, prefer,",
+            ),
+            ("postgresql://db/unpod?sslmode=", "gives sslmode no value"),
+            ("postgresql://db/unpod?target_session_attrs=rw", "gives target_session_attrs none of any, read-write,"),
+            ("postgresql://db/unpod?require_auth=md5,scram", "gives require_auth none of password, md5, gss, sspi,"),
+            (
+                "postgresql://db/unpod?ssl_min_protocol_version=1.2",
+                "gives ssl_min_protocol_version none of TLSv1,",
+            ),
+            ("postgresql://db/unpod?keepalives=yes", "gives keepalives none of 0, 1"),
+            ("postgresql://db/unpod?connect_timeout=5s", "gives connect_timeout no whole number"),
+            ("postgresql://db/unpod?port=5432,65536", "has a port that cannot be used; write a number from 1 to 65535"),
+            ("postgresql://db/unpod?sslrootcert=/no/such", "names a file by sslrootcert that cannot be read: No such"),
+            ("postgresql://db/unpod?sslcert=/", "names a folder by sslcert, where a file should be"),
+            ("postgresql://db/unpod?sslcrldir=/no/such", "names a folder by sslcrldir that is not there"),
+            ("postgresql://db/unpod?sslsni=1&sslsni=0", "gives sslsni more than once"),
+            (
+                "postgresql://db/unpod?sslrootcert=system&sslmode=require",
+                "has sslrootcert=system, which takes no",
+            ),
+            ("postgresql://db/unpod?sslnegotiation=direct", "has sslnegotiation=direct, which takes no other sslmode"),
+            (
+                "postgresql://db/unpod?ssl_min_protocol_version=tlsv1.3&ssl_max_protocol_version=TLSv1.2",
+                "gives ssl_min_protocol_version more than ssl_max_protocol_version",
+            ),
             ("postgresql://db/un%pod", "has a % that begins no character; write %25 for a percent sign"),
         )
     ),
@@ -153,6 +180,48 @@ def test_one_wrong_value_is_one_readable_line(problems: Problems, text: str, sai
     assert len(found) == 1, found
     assert re.match(r"config\.yaml(:\d+)?: ", found[0])
     assert said in found[0]
+
+
+def test_all_that_is_wrong_with_a_database_is_told_at_once(problems: Problems) -> None:
+    url = "postgresql://db/unpod?sslmod=x&sslmode=opensesame&password=opensesame&sslrootcert=opensesame&keepalives=on"
+    found = problems(TOKEN + f"polling: {{interval: 0}}\nstate:\n  url: {url}\n")
+    assert [line.partition(": ")[2] for line in found[1:]] == [
+        "state.url: has a parameter that PostgreSQL does not know; did you mean sslmode?",
+        "state.url: gives sslmode none of disable, allow, prefer, require, verify-ca, verify-full",
+        "state.url: must hold no password; a password goes to state.password_file, or to PGPASSWORD or PGPASSFILE",
+        "state.url: names a file by sslrootcert that cannot be read: No such file or directory; write its whole path",
+        "state.url: gives keepalives none of 0, 1",
+    ]
+    assert all(line.startswith("config.yaml:4: ") for line in found[1:])
+    (near,) = problems(TOKEN + "state: {url: 'postgresql://db/unpod?sslmode=verify_full'}")
+    assert near.endswith("; did you mean verify-full?")
+    assert "opensesame" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sslmode=verify-full&sslrootcert=system",
+        "sslrootcert=system",
+        "sslmode=require&sslnegotiation=direct",
+        "sslrootcert=a%2bb+c.pem&sslkey=a%2Bb+c.pem",
+        "ssl_min_protocol_version=tlsv1.2&ssl_max_protocol_version=TLSv1.3",
+        "require_auth=scram-sha-256,!md5",
+        "host=a,b&port=5432,5433&target_session_attrs=read-write&load_balance_hosts=random",
+        "connect_timeout=5&keepalives=1&keepalives_idle=30&application_name=a%20b&options=-csearch_path%3Da,b",
+        "sslcrldir=.",
+        "sslkey=engine:name",
+        "",
+    ],
+)
+def test_what_libpq_takes_is_taken(
+    read: Callable[[str], Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Files are looked for where libpq does: from the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a+b+c.pem").write_text("a certificate")
+    url = f"postgresql://unpod@db/unpod?{words}".rstrip("?")
+    assert read(TOKEN + f"state: {{url: '{url}'}}").state.url == url
 
 
 WRONG_FILES = [
