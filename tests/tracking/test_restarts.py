@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from exporter.tracking.report import Family, Report
 from exporter.tracking.schedule import left_to_slot, next_slot
 from exporter.tracking.storage import Commit
 from exporter.unpod.errors import Timeout
+from exporter.unpod.facts import Page
 from tests.tracking.crew import Crew, crew, named
 from tests.tracking.platform import values
 from tests.tracking.stories import START, ended, task
@@ -56,6 +59,24 @@ async def test_a_restart_moves_no_poll() -> None:
             assert made.platform.asked == asked, "nobody is polled before its slot"
             await made.alarm.wake("poll agent-7")
             assert made.platform.asked == asked + 1
+
+
+@pytest.mark.parametrize("handle", [f"agent-{number}" for number in range(8)])
+async def test_nor_does_one_after_a_poll_that_took_long(handle: str) -> None:
+    plan = named(handle)
+    async with crew(plan, handle) as made:
+        answer = made.platform.tasks
+
+        async def slowly(agent: str, **asked: Any) -> Page:
+            made.time.now += 40.0
+            return await answer(agent, **asked)
+
+        made.platform.tasks = slowly  # type: ignore[method-assign]
+        await made.fleet.resume([])
+        async with made.running(f"poll {handle}"):
+            due = made.fleet.polling.due(handle)
+        await restart(made, plan)
+        assert made.fleet.polling.due(handle) == due
 
 
 async def test_whoever_has_missed_its_slot_or_was_never_polled_is_polled_at_once() -> None:
