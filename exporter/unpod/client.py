@@ -205,7 +205,9 @@ class Client:
             token = self._usable(who)
             answer = await self._observed(who, query, token)
             self._obey(answer)
-            return await self._judged(who, token, answer, read)
+            facts = await self._judged(who, token, answer, read)
+            self._transport.reuse(answer)
+            return facts
 
     def _usable(self, who: str) -> str:
         """The token, unless it became pointless while its turn was awaited."""

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -49,6 +50,8 @@ class Transport:
         self._origin, self._root = _root(settings)
         self._headers = _headers(settings)
         self._session: aiohttp.ClientSession | None = None
+        self._spare: list[bytearray] = []
+        """The memory of bodies that nobody needs any more."""
 
     async def open(self) -> None:
         """Raises ConnectionFailed where the CA file cannot be used."""
@@ -91,6 +94,15 @@ class Transport:
             # It would hold on to itself by this frame, and so to all that was received.
             del failure
 
+    def reuse(self, answer: Answer) -> None:
+        """Takes the memory of an answer of which nobody needs anything any more."""
+        body = answer.body
+        if isinstance(body, bytearray) and body:
+            with suppress(BufferError):
+                # Where somebody still holds a part of it, it cannot grow.
+                body.append(0)
+                self._spare.append(body)
+
     async def _get(self, url: URL, where: str, token: str, received: Received) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is not open: use it as an async context manager")
@@ -110,9 +122,10 @@ class Transport:
         limit = self._settings.max_response_bytes
         if (response.content_length or 0) > limit:
             raise _too_large(where, response.status, limit)
-        # One piece of memory that grows, and is taken again for the next body: joined pieces would be got from the
-        # operating system, and given back, for every page.
-        body = bytearray()
+        # Written over the memory of a body before it, which is there already: memory got from the operating system and
+        # given back for every page would cost as much as its transfer.
+        body = self._spare.pop() if self._spare else bytearray()
+        length = 0
         async for chunk in response.content.iter_any():
             received.bytes += len(chunk)
             if received.bytes > limit:
@@ -120,7 +133,9 @@ class Transport:
                 body.clear()
                 del chunk
                 raise _too_large(where, response.status, limit)
-            body += chunk
+            body[length : length + len(chunk)] = chunk
+            length += len(chunk)
+        del body[length:]
         return body
 
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exporter.unpod.answers import Answer
 from exporter.unpod.client import Client, FileToken, Settings, StaticToken, Urgency
 from exporter.unpod.errors import BadRequest, ConnectionFailed, RateLimited, ServerError, Unauthorized
+from exporter.unpod.transport import Received, Transport
 
 Connect = Callable[..., Client]
 
@@ -370,3 +372,39 @@ async def test_a_request_that_the_server_drops_is_not_sent_again_behind_the_back
     with pytest.raises(ConnectionFailed):
         await client.agents()
     assert len(platform.seen) == 2
+
+
+@given(st.lists(st.integers(0, 300_000), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_answers_that_are_written_over_those_before_are_read_as_they_are(
+    client: Client, platform: Any, sizes: list[int]
+) -> None:
+    """Longer or shorter ones, and several at once."""
+    for size in sizes:
+        platform.reply = lambda _, size=size: platform.json([{"task_id": f"T{size}", "name": "x" * size}])
+        pages = await asyncio.gather(*(client.tasks("a", page=1, page_size=20) for _ in range(2)))
+        assert [task.id for page in pages for task in page.tasks] == [f"T{size}"] * 2
+        assert {page.bytes for page in pages} == {
+            len(platform.json([{"task_id": f"T{size}", "name": "x" * size}]).body)
+        }
+
+
+async def test_an_answer_takes_the_memory_of_one_before_unless_somebody_still_holds_a_part_of_it(platform: Any) -> None:
+    transport = Transport(Settings(base_url=platform.url))
+    await transport.open()
+
+    async def answer(data: str) -> Answer:
+        platform.reply = lambda _: platform.json([data])
+        return await transport.get("a", {}, "secret-token", Received())
+
+    first = await answer("x" * 50_000)
+    transport.reuse(first)
+    second = await answer("y" * 40_000)
+    assert second.body is first.body
+    part = memoryview(second.body)
+    transport.reuse(second)
+    third = await answer("z" * 50_000)
+    assert third.body is not second.body
+    assert b"y" * 40_000 in part.tobytes()
+    assert b"z" * 50_000 in third.body
+    await transport.close()
