@@ -24,6 +24,7 @@ from exporter.service.readings import Readings
 from exporter.survey import Finding, Readable, probe, survey
 from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Fleet
+from exporter.tracking.hands import Hands
 from exporter.tracking.log import Log
 from exporter.tracking.overlay import Overlay
 from exporter.tracking.probe import probe as probe_file
@@ -61,6 +62,7 @@ class Exporter:
         self._telemetry = telemetry
         self._clock = clock
         self._rules = parts.rules(config)
+        self._hands = Hands(config.api.max_concurrent_requests)
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.readings = Readings(telemetry, clock.now)
@@ -92,7 +94,14 @@ class Exporter:
 
         def track(agent: str) -> Tracker:
             return Tracker(
-                agent, client, storage, self._rules, now=clock.now, elapsed=clock.elapsed, progressed=self._progressed
+                agent,
+                client,
+                storage,
+                self._rules,
+                now=clock.now,
+                elapsed=clock.elapsed,
+                progressed=self._progressed,
+                hands=self._hands,
             )
 
         async def listed() -> Iterable[Agent]:
@@ -167,6 +176,7 @@ class Exporter:
             async with self.fleet.paused():
                 if config.api != before.api:
                     await self._client.change(parts.settings(self._shared(config)), parts.token(config))
+                    self._hands.change(config.api.max_concurrent_requests)
                     self.fleet.retry_failing()
                 self._rules = rules
                 for tracker in self.fleet.trackers.values():

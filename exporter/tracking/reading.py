@@ -72,8 +72,10 @@ class Reading:
         Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
         """
         async for part in self._once():
-            yield part
+            # Handed over, not lent: many agents may wait for the next one.
+            handed = [part]
             del part
+            yield handed.pop()
         for _ in range(_ROUNDS):
             if self._is_complete():
                 return
@@ -94,10 +96,12 @@ class Reading:
             if self.expected is None:
                 self._expect(next((part.page.total for part in parts), self._pages.total))
             self.unaccounted += sum(part.unaccounted for part in parts)
-            found = frozenset(task.id for part in parts for task in part.page.tasks)
+            # A page that repeats the one before tells something only where nobody counts.
+            counted = self._pages.total is not None
+            found = frozenset(() if counted else (task.id for part in parts for task in part.page.tasks))
             self._edges[number] = _edges(parts)
             is_last = self._is_last(number, parts, repeats=found <= before)
-            # Let go of one by one: many agents may wait for their next page.
+            # Let go of one by one: many agents may wait for the next one.
             while parts:
                 self.unread = parts[0].taken_from(self.unread)
                 yield parts.pop(0)

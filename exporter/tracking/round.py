@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.entry import Entry
+from exporter.tracking.hands import Hands
 from exporter.tracking.pages import Pages, Slice, Source
 from exporter.tracking.reading import Reading
 from exporter.tracking.retries import Retries, Slips
@@ -45,6 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Called with the new state, when a part of a long reading has been committed."""
     progressed: Callable[[float], None]
     """Called with how much of the history is known, 0 to 1, while it is read for the first time."""
+    hands: Hands
     retries: Retries
     slips: Slips
     may_sweep: Callable[[], bool]
@@ -74,13 +76,14 @@ class Round:
         async def commit() -> None:
             await self._commit(reading, complete=False, unaccounted=reading.unaccounted)
 
+        async def take(part: Slice) -> None:
+            await self._take(part, reading.expected)
+            if self._is_time_to_commit:
+                await commit()
+            self._around.progressed(reading.ratio)
+
         try:
-            async for part in reading.slices():
-                await self._take(part, reading.expected)
-                del part  # and so its page, before the next one is waited for
-                if self._is_time_to_commit:
-                    await commit()
-                self._around.progressed(reading.ratio)
+            await self._around.hands.each(Urgency.HISTORY, reading.slices(), take)
         except UnpodError:
             # What was read is not read again.
             if self._entry.changed:
@@ -108,8 +111,11 @@ class Round:
         await self._catch_up(sparse)
         if not sparse.is_answered:
             reading = self._reading()
-            async for part in reading.slices():
+
+            async def take(part: Slice) -> None:
                 await self._take(part, reading.expected)
+
+            await around.hands.each(Urgency.FRESH, reading.slices(), take)
             return {"reported": pages.total}
         await self._retry(sparse.expected)
         lost = sparse.lost - around.slips.excused(sparse.slipped)
@@ -125,11 +131,13 @@ class Round:
         async def commit() -> None:
             await self._commit(sparse, complete=True, shown=shown)
 
+        async def take(part: Slice) -> None:
+            await self._take(part, sparse.expected)
+            if sparse.is_catching_up and self._is_time_to_commit:
+                await commit()
+
         try:
-            async for part in sparse.slices():
-                await self._take(part, sparse.expected)
-                if sparse.is_catching_up and self._is_time_to_commit:
-                    await commit()
+            await self._around.hands.each(Urgency.FRESH, sparse.slices(), take)
         except UnpodError:
             if sparse.is_catching_up and self._entry.changed:
                 await commit()
@@ -188,8 +196,12 @@ class Round:
         retrying = Pages(around.source, around.agent, pages.unreadable, retry=True, urgency=urgency)
         retrying.total = pages.total
         sweep = Sweep(retrying, place=place, page_size=entry.page_size, read_from=around.read_from)
-        async for part in sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or around.may_sweep()):
+
+        async def take(part: Slice) -> None:
             await self._take(part, expected)
+
+        parts = sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or around.may_sweep())
+        await around.hands.each(urgency, parts, take)
         pages.unreadable = retrying.unreadable
         done = sweep.place < 0
         return {

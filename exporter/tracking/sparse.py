@@ -21,7 +21,7 @@ none is ever deleted: it is believed only when it stays so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -122,8 +122,16 @@ class Sparse:
 
     async def slices(self) -> AsyncIterator[Slice]:
         """The tasks, to be taken slice by slice. Raises ``UnpodError``: then nothing that was taken may be counted."""
-        async for part in self._page(1):
-            yield part
+        for number in self._numbers():
+            async for part in self._page(number):
+                # Handed over, not lent: many agents may wait for the next one.
+                handed = [part]
+                del part
+                yield handed.pop()
+
+    def _numbers(self) -> Iterator[int]:
+        """The pages to be read: which one is next depends on what was found on those before it."""
+        yield 1
         if not self.is_answered:
             return
         self._refit()
@@ -131,12 +139,9 @@ class Sparse:
         near, far = (partial(self._pages_beside, distance) for distance in _BESIDE)
         for wanted in (self._expected_pages, near, self._pages_of_ties, far, self._pages_beyond):
             while left := wanted() - self._read:
-                async for part in self._page(min(left)):
-                    yield part
+                yield min(left)
         for _ in range(_ROUNDS):
-            for number in self._pages_of_slipped():
-                async for part in self._page(number):
-                    yield part
+            yield from self._pages_of_slipped()
 
     async def _page(self, number: int) -> AsyncIterator[Slice]:
         is_first = number == 1 and number not in self._read
@@ -149,21 +154,26 @@ class Sparse:
         if self.unread != without(self.unread, first, end):
             self._news.add(number)
         is_all_new = any(start <= first and end <= stop for start, stop in self.unread)
-        for part in parts:
-            self.unread = part.taken_from(self.unread)
-            for task in part.page.tasks:
-                self._unseen.pop(digest(task.id), None)
-                if task.created in self._wanted:
-                    self._ties.add(task.created)
-            if part.page.tasks:
-                self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
-            yield part
-        self._note_edges(number, [task.created for part in parts for task in part.page.tasks])
+        created = [task.created for part in parts for task in part.page.tasks]
+        while parts:
+            self._look_at(number, parts[0])
+            yield parts.pop(0)
+        self._note_edges(number, created)
         self.unread = without(self.unread, first, end)
         self._let_go_of_unreadable()
-        if is_all_new and self._known() == known and any(part.page.tasks for part in parts):
+        if is_all_new and self._known() == known and created:
             # Nor do the tasks below it, whatever the count says.
             self.unread = tuple((start, stop) for start, stop in self.unread if stop != first)
+
+    def _look_at(self, number: int, part: Slice) -> None:
+        """Takes note of which tasks are seen, on the page of this number."""
+        self.unread = part.taken_from(self.unread)
+        for task in part.page.tasks:
+            self._unseen.pop(digest(task.id), None)
+            if task.created in self._wanted:
+                self._ties.add(task.created)
+        if part.page.tasks:
+            self._tied |= {(number, part.page.tasks[0].created, -1), (number, part.page.tasks[-1].created, 1)}
 
     def _let_go_of_unreadable(self) -> None:
         """A watched task that the platform cannot deliver is not lost: it is known where it lies."""

@@ -18,6 +18,7 @@ import msgspec
 from exporter.tracking.damage import carried, commit_of
 from exporter.tracking.entry import Drafting, Entry, is_read
 from exporter.tracking.gauges import gauges
+from exporter.tracking.hands import Hands
 from exporter.tracking.ledger import PATIENCE
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
@@ -47,7 +48,7 @@ _NEARLY: Final = 0.999
 class Tracker:
     """One agent. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump; ``progressed`` is called after each
     page with how much of the history has been read (0 to 1) while it is read for the first time; ``drafting`` begins
-    the drafts of what polls find."""
+    the drafts of what polls find; ``hands`` are those that it shares with other agents."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Tracker:
         elapsed: Callable[[], float],
         progressed: Callable[[str, float], None] = lambda agent, ratio: None,
         drafting: Drafting = Draft,
+        hands: Hands | None = None,
     ) -> None:
         self.agent = agent
         self.interval = 0.0
@@ -71,6 +73,7 @@ class Tracker:
         self._elapsed = elapsed
         self._progressed = progressed
         self._drafting = drafting
+        self._hands = hands or Hands(1)
         self._state: Loaded | None = None
         self._offset = now() - elapsed()
         """What the time was when the seconds that never jump began to count, as of the last commit."""
@@ -366,6 +369,7 @@ class Tracker:
             read_from=None if history is None else self._now() - history,
             committed=partial(self._keep, offset),
             progressed=self._progress,
+            hands=self._hands,
             retries=self._retries,
             slips=self._slips,
             may_sweep=self._has_time,

@@ -1,0 +1,75 @@
+"""What is read stands in memory only for as many agents as have a hand for it, however many read at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from exporter.tracking.hands import Hands
+from exporter.tracking.sqlite import SqliteStorage
+from exporter.tracking.storage import Commit
+from exporter.tracking.tracker import Tracker
+from exporter.unpod.facts import Page, Task
+from tests.tracking.platform import RULES, Shelf, Time
+from tests.tracking.stories import START, task
+
+AGENTS = 60
+MOST = 2 + 8
+
+
+def history(agent: str, numbers: range) -> list[Task]:
+    """Newest first; the higher the number, the older."""
+    return [task("completed", id=f"T{agent}-{number}", created=START - 10_000 - number) for number in numbers]
+
+
+class Slow(SqliteStorage):
+    """One that commits no more often than is allowed."""
+
+    _allowed = asyncio.Semaphore(0)
+
+    def only(self, commits: int) -> None:
+        self._allowed = asyncio.Semaphore(commits)
+
+    def allow(self, commits: int) -> None:
+        for _ in range(commits):
+            self._allowed.release()
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        await self._allowed.acquire()
+        await super().commit(agent, commit)
+
+
+def pages() -> int:
+    """How many pages with tasks are in memory."""
+    return sum(isinstance(one, Page) and bool(one.tasks) for one in gc.get_objects())
+
+
+async def settled() -> None:
+    """Until nothing happens any more without a commit."""
+    for _ in range(2_000):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first readings", "after an outage"])
+async def test_pages_that_wait_to_be_committed_are_few_however_many_agents_there_are(again: bool) -> None:
+    storage, hands, time = await Slow.open(None), Hands(2), Time()
+    assert isinstance(storage, Slow)
+    shelf = Shelf({str(agent): history(str(agent), range(300, 340)) for agent in range(AGENTS)})
+    trackers = [Tracker(agent, shelf, storage, RULES, now=time, elapsed=time, hands=hands) for agent in shelf.agents]
+    if again:
+        storage.only(1_000 * AGENTS)
+        await asyncio.gather(*(tracker.poll() for tracker in trackers))
+        shelf.agents = {agent: history(agent, range(340)) for agent in shelf.agents}
+    storage.only(0)
+    polls = asyncio.gather(*(tracker.poll() for tracker in trackers))
+    for _ in range(5):
+        await settled()
+        assert 0 < pages() <= MOST
+        # Those whose commit has been made ask for their next page, or wait to do so.
+        storage.allow(AGENTS // 4)
+    storage.allow(1_000 * AGENTS)
+    assert all(outcome.error is None for outcome in await polls)
+    assert [tracker.tracked for tracker in trackers] == [len(tasks) for tasks in shelf.agents.values()]
+    await storage.close()
