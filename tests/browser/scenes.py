@@ -97,6 +97,13 @@ class Scene:
         trackers = self.exporter.fleet.trackers.values()
         return any(tracker.begun is not None or tracker.last is None for tracker in trackers)
 
+    def until_poll(self, handle: str) -> float:
+        """Seconds until an agent is polled next."""
+        due = self.exporter.fleet.polling.due(handle)
+        assert due is not None
+        seconds: float = due - self._time()
+        return seconds
+
     async def settles(self, unless: Callable[[], bool] = lambda: False) -> None:
         """Waits until no poll is under way, or until ``unless`` is so; whoever waits for a turn has it."""
 
@@ -114,6 +121,10 @@ class Scene:
         file = self.folder / SETTINGS
         file.write_text(file.read_text().replace(before, after))
         return await fetched(f"{self.url}/-/reload", method="POST")
+
+    def jumps(self, seconds: float) -> None:
+        """Lets time pass while whatever is under way stays so."""
+        self._time.goes_to(self._time() + seconds)
 
     async def passes(self, seconds: float) -> None:
         """Lets time pass, with every poll that is due meanwhile."""
@@ -209,10 +220,7 @@ async def rate_limited(history: float = 24.0) -> AsyncIterator[Scene]:
     """The platform has just said to one agent that there were too many requests, and lets all of them wait."""
     async with well(history) as played:
         played.made.fails("rate_limited", agent=SALES, retry_after=90.0)
-        fleet = played.exporter.fleet
-        due = fleet.polling.due(SALES)
-        assert due is not None
-        await played.passes(due - played.exporter.overview.now() + 1.0)
+        await played.passes(played.until_poll(SALES) + 1.0)
         yield played
 
 
@@ -268,6 +276,22 @@ async def stretched(history: float = 24.0) -> AsyncIterator[Scene]:
     """Somebody has allowed so few requests that they do not suffice for five agents."""
     async with well(history) as played:
         assert (await played.reloads("requests_per_minute: 120", "requests_per_minute: 2")).status == 200
+        yield played
+
+
+@asynccontextmanager
+async def slow_platform(history: float = 24.0) -> AsyncIterator[Scene]:
+    """The platform has taken more than two minutes to answer a poll of one agent."""
+    async with well(history) as played:
+        tracker = played.exporter.fleet.trackers[SALES]
+
+        def takes_long() -> None:
+            if tracker.begun is not None:
+                played.made.hears = lambda: None
+                played.jumps(MINUTE * 2.1)
+
+        played.made.hears = takes_long
+        await played.passes(played.until_poll(SALES))
         yield played
 
 
@@ -328,6 +352,7 @@ SCENES: dict[str, Callable[..., AbstractAsyncContextManager[Scene]]] = {
     "bad-settings": bad_settings,
     "bad-web-config": bad_web_config,
     "stretched": stretched,
+    "slow-platform": slow_platform,
     "set-aside": set_aside,
     "old-certificate": old_certificate,
     "expired-certificate": expired_certificate,

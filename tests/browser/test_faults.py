@@ -44,6 +44,11 @@ ITS_OWN = {
         "Agents are polled less often than they should be",
         "instead of every 60 s",
     ),
+    "slow-platform": (
+        "All 5 agents are fine, but polls take too long",
+        "Polls take too long for their interval",
+        "an agent is polled 120 s later than its interval has it",
+    ),
     "set-aside": (
         "All 5 agents are fine, but a damaged state was set aside",
         "A damaged state was set aside",

@@ -16,7 +16,7 @@ PROBLEMS = [
     *advice.BAD_FILES.values(),
     *(told for told in vars(advice).values() if isinstance(told, Problem)),
 ]
-TELLING = re.compile(r'(?:\b(?:warning|error|say)\(|\.(?:warning|error), )\s*"([^"]+)"')
+TELLING = re.compile(r'(?:\b(?:warning|error|say)\(|\.(?:warning|error),)\s*"([^"]+)"')
 """What is told at a level that somebody should see: by a method of a log, or as one with its event."""
 
 
