@@ -8,7 +8,7 @@ import msgspec
 
 from exporter.tracking.roster import Choice, chosen
 from exporter.unpod.client import Client
-from exporter.unpod.errors import ConnectionFailed, NoAccess, NotFound, Unauthorized, UnpodError
+from exporter.unpod.errors import BadRequest, ConnectionFailed, NoAccess, NotFound, Unauthorized, UnpodError
 from exporter.unpod.facts import Agent
 
 
@@ -53,7 +53,7 @@ async def probe(
             yield _refusal(error)
             return
         except UnpodError as error:
-            yield Finding("list of agents", str(error), well=False)
+            yield Finding("list of agents", f"{error}{_LIST_HINTS.get(type(error), '')}", well=False)
         else:
             yield Finding("token", "accepted")
             yield Finding("organisation", f"{organisation} is known")
@@ -82,6 +82,8 @@ _HINTS = {
     NoAccess: "; let that user into the space, or take the agent out of the settings",
     NotFound: "; `unpod-exporter agents` lists the handles that there are",
 }
+
+_LIST_HINTS = {NotFound: "; is api.org_handle right?", BadRequest: "; is api.org_handle right?"}
 
 
 def _refusal(error: UnpodError) -> Finding:

@@ -91,6 +91,7 @@ async def test_an_organisation_that_is_not_known_is_told_and_named_agents_are_as
     assert listed[0] == "wrong"
     assert listed[1].startswith("list of agents: ")
     assert "HTTP 404" in listed[1]
+    assert listed[1].endswith("; is api.org_handle right?")
     assert sales[0] == "ok"
 
 
