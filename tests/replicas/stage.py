@@ -135,6 +135,8 @@ class Stage:
         """Starts replicas; they listen when this returns, and hold nothing yet."""
         for one in replicas:
             settings = self.made.settings(
+                # In small pages a long story is read for longer than it takes to tell.
+                api={"page_size": 200},
                 polling={"interval": f"{INTERVAL:g}s", "settling_time": f"{SETTLING:g}s"},
                 state={"url": one.proxy.url(self._database), "replicas": True, "lease": f"{LEASE:g}s"},
             )
@@ -170,7 +172,7 @@ class Stage:
         self._moves(STEP)
         await self.true()
 
-    async def true(self, patience: float = 60.0) -> float:
+    async def true(self, patience: float = 180.0) -> float:
         """Waits until every number is what the truth says, each shown by one replica alone; returns in how many
         seconds."""
         self._look()
