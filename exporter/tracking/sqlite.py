@@ -37,6 +37,8 @@ from exporter.tracking.storage import (
 T = TypeVar("T")
 
 _HEADER: Final = b"SQLite format 3\0"
+_CACHE: Final = 8_192
+"""KiB of the state that are kept in memory at most: tasks lie in no order that a history is read in."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNWRITABLE: Final = (
     sqlite3.SQLITE_FULL,
@@ -238,6 +240,7 @@ class SqliteStorage:
             if writes:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
+                database.execute(f"PRAGMA cache_size = -{_CACHE}")
             if is_new:
                 with _transaction(database):
                     tables.create(database, self._clock())

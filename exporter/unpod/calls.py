@@ -62,11 +62,10 @@ def call(raw: object, odd: Odd) -> Call | None:
     start = taken(times.parse, first(output.start_time, output.startedAt), "start_time", odd)
     end = taken(times.parse, first(output.end_time, output.endedAt), "end_time", odd)
     status = label(output.call_status, CALL_STATUS_WORDS, "call_status", odd)
-    status_told = not absent(output.call_status)
     reason = end_reason(first(output.call_end_reason, output.endedReason))
     if reason.odd:
         odd.add("call_end_reason")
-    if not (identity or start or end or status_told or reason.ends):
+    if not (identity or start or end or reason.ends or not absent(output.call_status)):
         return None
     return _call(output, odd, identity, start, end, status, reason)
 
@@ -164,7 +163,7 @@ def _outcome(post_call: wire.PostCall, odd: Odd) -> str | None:
 
 
 def _word(raw: object, words: Mapping[str, str], field: str, odd: Odd) -> str | None:
-    return None if absent(raw) else label(raw, words, field, odd)
+    return label(raw, words, field, odd, missing="") or None
 
 
 def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
