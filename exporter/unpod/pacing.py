@@ -40,6 +40,7 @@ class Pace:
         burst = max(1, per_minute // 10)
         self.interval: Final = MINUTE / (per_minute - burst - 1 if burst > 1 else per_minute)
         """Seconds between two requests in the long run."""
+        self._most: Final = per_minute - (burst > 1)
         self._credit = (burst - 1) * self.interval
         self._next = _NEVER
         """When the bucket is empty again: a request may begin up to the credit before it."""
@@ -51,9 +52,14 @@ class Pace:
         """When the requests of the last 60 seconds began: never more of them than the pace lets begin."""
 
     def succeed(self, before: Pace) -> None:
-        """Takes over what the pace before has let begin of late, and what the server has said to it."""
+        """Takes over what the pace before has let begin of late, and what the server has said to it.
+
+        Where that was more than this one lets begin, it waits until a minute has room again, and no longer.
+        """
         for moment in before._begun:
             self.begin(moment)
+        if len(self._begun) >= self._most:
+            self._next = min(self._next, self._full_until() + self._credit)
         self._paused_until = before._paused_until
         self._ration, self._rationed_until = before._ration, before._rationed_until
 
@@ -70,7 +76,13 @@ class Pace:
     def earliest(self) -> float:
         """When the next request may begin."""
         rationed = self._last + self._ration
-        return max(self._next - self._credit, self._paused_until, min(rationed, self._rationed_until))
+        return max(
+            self._next - self._credit, self._full_until(), self._paused_until, min(rationed, self._rationed_until)
+        )
+
+    def _full_until(self) -> float:
+        """Until when a minute has seen so many requests that it can see no more of them."""
+        return self._begun[-self._most] + MINUTE if len(self._begun) >= self._most else _NEVER
 
     def has_spare(self, now: float) -> bool:
         """Whether a request could begin now and leave half of the burst to others."""

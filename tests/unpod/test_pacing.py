@@ -553,6 +553,23 @@ async def test_another_pace_counts_what_has_been_asked_before_it(
         assert len(recent) <= after
 
 
+@given(before=st.integers(1, 300), after=st.integers(1, 300), asked=st.integers(0, 400))
+def test_another_pace_waits_for_no_longer_than_until_a_minute_has_room_for_more(
+    before: int, after: int, asked: int
+) -> None:
+    old, new, now = Pace(before), Pace(after), 1_000.0
+    begun: list[float] = []
+    for _ in range(asked):
+        now = max(now, old.earliest())
+        old.begin(now)
+        begun.append(now)
+    new.succeed(old)
+    most = after - 1 if after >= 20 else after
+    recent = [moment for moment in begun if moment > now - MINUTE]
+    room = recent[-most] + MINUTE if len(recent) >= most else now + MINUTE
+    assert new.earliest() <= room
+
+
 async def test_a_pause_of_the_same_server_outlives_another_pace_and_that_of_another_does_not() -> None:
     for goes_on in (True, False):
         clock = Clock()
