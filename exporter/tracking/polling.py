@@ -257,13 +257,13 @@ class Polling:
 
     async def _poll_watched(self, handle: str) -> float:
         """Polls an agent, and looks how long that takes; returns seconds to its next poll."""
-        interval = self.interval(handle)
         if self.trackers[handle].tracked is None:
             # The first reading of a history may take its time.
             return self._delay(handle, await self.poll(handle))
-        with self._lateness.watched(handle, interval):
+        with self._lateness.watched(handle, self.interval(handle)):
             outcome = await self.poll(handle)
-        wait = self._delay(handle, outcome)
+        # What was learned of it may have stretched all intervals: that is no lateness.
+        wait, interval = self._delay(handle, outcome), self.interval(handle)
         if outcome.reason is None:
             late = self._lateness.learns(handle, interval, took=outcome.seconds, wait=wait)
             self._teller.paced(handle, outcome, interval, late, is_spent=self._is_spent())
