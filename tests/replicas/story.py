@@ -123,8 +123,6 @@ async def ends_well(stage: Stage) -> None:
     """No defect is in a log, and in all that Prometheus has scraped no counter has fallen, and no number was shown
     twice with different values for more than one scrape; and what its rules make of that is what has happened."""
     await stage.step()
-    # What is shown now will have been scraped.
-    await asyncio.sleep(2 * SCRAPE)
     await increases_are_true(stage)
     await increases_were_never_too_high(stage)
     for one in stage.replicas:
