@@ -62,7 +62,7 @@ class Exporter:
         self._telemetry = telemetry
         self._clock = clock
         self._rules = parts.rules(config)
-        self._hands = Hands(config.api.max_concurrent_requests)
+        self._hands = Hands(config.api.max_concurrent_requests, client.was_slow)
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.readings = Readings(telemetry, clock.now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import product
 from typing import Final
 
 from exporter.tracking.pages import Slice
@@ -18,23 +19,27 @@ _WAITING: Final = 8
 
 
 class Hands:
-    """``requests`` may be under way at once. Each urgency has its own hands, so that nobody holds up what is more
-    urgent."""
+    """``requests`` may be under way at once; ``was_slow`` tells whether the last request of an agent was.
 
-    def __init__(self, requests: int) -> None:
+    Whoever waits for a turn to ask has a hand already. So each urgency has hands of its own, and those who were slow
+    have others: nobody holds up what is more urgent, or quicker.
+    """
+
+    def __init__(self, requests: int, was_slow: Callable[[str], bool]) -> None:
         self._of = _hands(requests)
+        self._was_slow = was_slow
 
     def change(self, requests: int) -> None:
         """Another number of requests, for all pages that are asked for from now on."""
         self._of = _hands(requests)
 
     async def each(
-        self, urgency: Urgency, parts: AsyncIterator[Slice], take: Callable[[Slice], Awaitable[None]]
+        self, agent: str, urgency: Urgency, parts: AsyncIterator[Slice], take: Callable[[Slice], Awaitable[None]]
     ) -> None:
-        """Has all parts taken, each as soon as there is a hand for it: first come, first served."""
+        """Has all parts of an agent taken, each as soon as there is a hand for it: first come, first served."""
         more = True
         while more:
-            async with self._of[urgency]:
+            async with self._of[urgency, self._was_slow(agent)]:
                 more = await _next(parts, take)
 
 
@@ -45,5 +50,5 @@ async def _next(parts: AsyncIterator[Slice], take: Callable[[Slice], Awaitable[N
     return False
 
 
-def _hands(requests: int) -> Mapping[Urgency, asyncio.Semaphore]:
-    return {urgency: asyncio.Semaphore(requests + _WAITING) for urgency in Urgency}
+def _hands(requests: int) -> Mapping[tuple[Urgency, bool], asyncio.Semaphore]:
+    return {kind: asyncio.Semaphore(requests + _WAITING) for kind in product(Urgency, (False, True))}

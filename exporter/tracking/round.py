@@ -83,7 +83,7 @@ class Round:
             self._around.progressed(reading.ratio)
 
         try:
-            await self._around.hands.each(Urgency.HISTORY, reading.slices(), take)
+            await self._around.hands.each(self._around.agent, Urgency.HISTORY, reading.slices(), take)
         except UnpodError:
             # What was read is not read again.
             if self._entry.changed:
@@ -115,7 +115,7 @@ class Round:
             async def take(part: Slice) -> None:
                 await self._take(part, reading.expected)
 
-            await around.hands.each(Urgency.FRESH, reading.slices(), take)
+            await around.hands.each(around.agent, Urgency.FRESH, reading.slices(), take)
             return {"reported": pages.total}
         await self._retry(sparse.expected)
         lost = sparse.lost - around.slips.excused(sparse.slipped)
@@ -137,7 +137,7 @@ class Round:
                 await commit()
 
         try:
-            await self._around.hands.each(Urgency.FRESH, sparse.slices(), take)
+            await self._around.hands.each(self._around.agent, Urgency.FRESH, sparse.slices(), take)
         except UnpodError:
             if sparse.is_catching_up and self._entry.changed:
                 await commit()
@@ -201,7 +201,7 @@ class Round:
             await self._take(part, expected)
 
         parts = sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or around.may_sweep())
-        await around.hands.each(urgency, parts, take)
+        await around.hands.each(around.agent, urgency, parts, take)
         pages.unreadable = retrying.unreadable
         done = sweep.place < 0
         return {

@@ -73,7 +73,7 @@ class Tracker:
         self._elapsed = elapsed
         self._progressed = progressed
         self._drafting = drafting
-        self._hands = hands or Hands(1)
+        self._hands = hands or Hands(1, lambda agent: False)
         self._state: Loaded | None = None
         self._offset = now() - elapsed()
         """What the time was when the seconds that never jump began to count, as of the last commit."""

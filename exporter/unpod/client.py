@@ -156,6 +156,10 @@ class Client:
         """How much of what is allowed is used now."""
         return Usage(begun=self._turns.begun, per_minute=self._per_minute, paused=self._turns.paused)
 
+    def was_slow(self, agent: str) -> bool:
+        """Whether the last request for an agent took so long that it never has the last slot from others."""
+        return self._turns.was_slow(agent)
+
     def has_time(self) -> bool:
         """Whether a request could begin now that makes nobody wait, with requests to spare for what comes next."""
         return self._turns.has_time()

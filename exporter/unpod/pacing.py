@@ -227,6 +227,10 @@ class Turns:
         """The turn just had is not used for a request."""
         self._pace.give_back()
 
+    def was_slow(self, agent: str) -> bool:
+        """Whether the last request of an agent was."""
+        return agent in self._slow
+
     def has_time(self) -> bool:
         """Whether a request could begin now that makes nobody wait."""
         is_free = not self._lanes and len(self._under_way) < self._slots
@@ -293,9 +297,9 @@ class Turns:
 
     def _fits(self, ticket: Ticket) -> bool:
         """Whether a slot is free for it."""
-        if len(self._under_way) >= self._slots or ticket.agent not in self._slow or not self._quick:
+        if len(self._under_way) >= self._slots or not self.was_slow(ticket.agent) or not self._quick:
             return len(self._under_way) < self._slots
-        slow = sum(other.agent in self._slow or self._is_slow(other) for other in self._under_way)
+        slow = sum(self.was_slow(other.agent) or self._is_slow(other) for other in self._under_way)
         return slow < max(1, self._slots - 1)
 
     def _is_slow(self, ticket: Ticket) -> bool:

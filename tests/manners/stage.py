@@ -15,6 +15,7 @@ from exporter.simulator.profiles import Profile
 from exporter.simulator.server import create_app
 from exporter.simulator.world import World
 from exporter.tracking.fleet import Fleet
+from exporter.tracking.hands import Hands
 from exporter.tracking.plan import Plan
 from exporter.tracking.report import Report
 from exporter.tracking.roster import Choice
@@ -108,6 +109,7 @@ async def stage(profiles: Iterable[Profile], **settings: object) -> AsyncIterato
     rules = Rules(limits=Limits(buckets=BUCKETS), page_size=chosen.page_size)
     try:
         async with Client(chosen, StaticToken("t"), clock=made.time, monotonic=made.now) as client:
+            hands = Hands(chosen.max_concurrent_requests, client.was_slow)
 
             async def listed() -> Iterable[Agent]:
                 return (await client.agents()).agents
@@ -120,7 +122,9 @@ async def stage(profiles: Iterable[Profile], **settings: object) -> AsyncIterato
 
             made.fleet = Fleet(
                 Plan(choice=Choice(), requests_per_minute=chosen.requests_per_minute),
-                track=lambda agent: Tracker(agent, client, storage, rules, now=made.time, elapsed=made.now),
+                track=lambda agent: Tracker(
+                    agent, client, storage, rules, now=made.time, elapsed=made.now, hands=hands
+                ),
                 listed=listed,
                 publish=shown,
                 remove=removed,

@@ -90,15 +90,18 @@ def test_a_bad_token_costs_a_few_requests_an_hour_however_many_agents_there_are(
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("black_hole", {}), ("slow_drip", {"piece": 2000, "pause": 5.0})], ids=["black hole", "drip"]
+    ("kind", "options", "many"),
+    [("black_hole", {}, 6), ("slow_drip", {"piece": 2000, "pause": 5.0}, 6), ("black_hole", {}, 24)],
+    ids=["black hole", "drip", "black hole for more than can have a turn"],
 )
-def test_slow_agents_delay_no_other(kind: str, options: dict[str, float]) -> None:
+def test_slow_agents_delay_no_other(kind: str, options: dict[str, float], many: int) -> None:
     async def story() -> None:
-        async with stage(agents(16)) as made:
+        async with stage(agents(many + 10)) as made:
             await asyncio.sleep(10 * MINUTE)
-            slow, quick = made.world.handles[:6], made.world.handles[6:]
+            slow, quick = made.world.handles[:many], made.world.handles[many:]
             made.fails(kind, *slow, **options)
-            await asyncio.sleep(10 * MINUTE)
+            # Each of them is known to be slow when its first request has ended.
+            await asyncio.sleep(15 * MINUTE)
             begin = made.now()
             await asyncio.sleep(60 * MINUTE)
             for handle in quick:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
 
 import pytest
 
 from exporter.tracking.hands import Hands
+from exporter.tracking.pages import Slice
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Commit
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.facts import Page, Task
+from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES, Shelf, Time
 from tests.tracking.stories import START, task
 
 AGENTS = 60
 MOST = 2 + 8
+OURS = "task-of-the-test-"
 
 
 def history(agent: str, numbers: range) -> list[Task]:
     """Newest first; the higher the number, the older."""
-    return [task("completed", id=f"T{agent}-{number}", created=START - 10_000 - number) for number in numbers]
+    return [task("completed", id=f"{OURS}{agent}-{number}", created=START - 10_000 - number) for number in numbers]
 
 
 class Slow(SqliteStorage):
@@ -42,8 +46,9 @@ class Slow(SqliteStorage):
 
 
 def pages() -> int:
-    """How many pages with tasks are in memory."""
-    return sum(isinstance(one, Page) and bool(one.tasks) for one in gc.get_objects())
+    """How many pages with tasks of this test are in memory; others may have left theirs."""
+    found = (one for one in gc.get_objects() if isinstance(one, Page) and one.tasks)
+    return sum(page.tasks[0].id.startswith(OURS) for page in found)
 
 
 async def settled() -> None:
@@ -54,7 +59,7 @@ async def settled() -> None:
 
 @pytest.mark.parametrize("again", [False, True], ids=["first readings", "after an outage"])
 async def test_pages_that_wait_to_be_committed_are_few_however_many_agents_there_are(again: bool) -> None:
-    storage, hands, time = await Slow.open(None), Hands(2), Time()
+    storage, hands, time = await Slow.open(None), Hands(2, lambda agent: False), Time()
     assert isinstance(storage, Slow)
     shelf = Shelf({str(agent): history(str(agent), range(300, 340)) for agent in range(AGENTS)})
     trackers = [Tracker(agent, shelf, storage, RULES, now=time, elapsed=time, hands=hands) for agent in shelf.agents]
@@ -73,3 +78,29 @@ async def test_pages_that_wait_to_be_committed_are_few_however_many_agents_there
     assert all(outcome.error is None for outcome in await polls)
     assert [tracker.tracked for tracker in trackers] == [len(tasks) for tasks in shelf.agents.values()]
     await storage.close()
+
+
+async def test_those_who_were_slow_take_no_hand_from_others_and_give_theirs_back_when_they_are_cancelled() -> None:
+    hands, taken = Hands(0, lambda agent: agent.startswith("slow")), []
+
+    async def parts(answers: asyncio.Event) -> AsyncIterator[Slice]:
+        await answers.wait()
+        yield Slice(Page(tasks=(), total=0, received=0), 0)
+
+    async def reads(agent: str, answers: asyncio.Event) -> None:
+        async def take(part: Slice) -> None:
+            taken.append(agent)
+
+        await hands.each(agent, Urgency.FRESH, parts(answers), take)
+
+    never, now = asyncio.Event(), asyncio.Event()
+    now.set()
+    stuck = [asyncio.create_task(reads(f"slow-{number}", never)) for number in range(20)]
+    await settled()
+    await reads("quick", now)
+    assert taken == ["quick"]
+    for one in stuck:
+        one.cancel()
+    await asyncio.wait(stuck)
+    await reads("slow", now)
+    assert taken == ["quick", "slow"]
