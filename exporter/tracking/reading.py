@@ -71,21 +71,18 @@ class Reading:
 
         Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
         """
-        async for part in self._once():
-            # Handed over, not lent: many agents may wait for the next one.
-            handed = [part]
-            del part
-            yield handed.pop()
-        for _ in range(_ROUNDS):
+        for read in (self._once, *_ROUNDS * (self._again,)):
+            async for part in read():
+                # Handed over, not lent: many agents may wait for the next one.
+                handed = [part]
+                del part
+                yield handed.pop()
             if self._is_complete():
                 return
-            async for part in self._again():
-                yield part
-        if not self._is_complete():
-            raise BadResponse(
-                f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
-                f"however often they are read"
-            )
+        raise BadResponse(
+            f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
+            f"however often they are read"
+        )
 
     async def _once(self) -> AsyncIterator[Slice]:
         number = 0
@@ -147,8 +144,9 @@ class Reading:
         }
         total = self._pages.total or 0
         for number in sorted(tied) or range(1, total // self._page_size + 2):
-            for part in await self._pages.read(number, self._page_size):
-                yield part
+            parts = await self._pages.read(number, self._page_size)
+            while parts:
+                yield parts.pop(0)
 
     def _is_last(self, number: int, parts: list[Slice], *, repeats: bool) -> bool:
         if any(part.page.whole for part in parts) or self._is_past_history(parts):

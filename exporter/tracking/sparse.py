@@ -280,10 +280,11 @@ class Sweep:
                 return
             number = max(0, (self._pages.total or 0) - 1 - self.place) // self._page_size + 1
             parts = await self._pages.read(number, self._page_size)
-            for part in parts:
-                yield part
+            was_last = is_past(parts, self._read_from)
+            while parts:
+                yield parts.pop(0)
             self.place = min(self.place - 1, (self._pages.total or 0) - 1 - number * self._page_size)
-            if is_past(parts, self._read_from):
+            if was_last:
                 self.place = -1
 
 

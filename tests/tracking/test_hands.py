@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from exporter.tracking.hands import Hands
-from exporter.tracking.pages import Slice
+from exporter.tracking.pages import Pages, Slice
+from exporter.tracking.reading import Reading
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import Commit
 from exporter.tracking.tracker import Tracker
+from exporter.unpod.errors import BadResponse
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
 from tests.tracking.platform import RULES, Shelf, Time
@@ -104,3 +106,40 @@ async def test_those_who_were_slow_take_no_hand_from_others_and_give_theirs_back
     await asyncio.wait(stuck)
     await reads("slow", now)
     assert taken == ["quick", "slow"]
+
+
+class Watching(Shelf):
+    """Looks how many pages are held by whoever asks for one."""
+
+    held = 0
+
+    async def tasks(self, agent: str, *, page: int, page_size: int, urgency: Urgency) -> Page:
+        self.held = max(self.held, pages())
+        return await super().tasks(agent, page=page, page_size=page_size, urgency=urgency)
+
+
+async def test_no_page_is_held_while_the_next_one_is_asked_for() -> None:
+    whole = history("sales", range(1_200))
+    shelf, time = Watching({"sales": [one for one in whole if one is not whole[1_100]]}), Time()
+    storage = await SqliteStorage.open(None)
+    tracker = Tracker("sales", shelf, storage, RULES, now=time, elapsed=time)
+    assert (await tracker.poll()).error is None
+    shelf.agents["sales"] = whole
+    while tracker.tracked != len(whole):
+        # The whole history is swept for the one that was missed.
+        assert (await tracker.poll()).error is None
+    assert shelf.held == 0
+    await storage.close()
+
+
+async def test_nor_while_pages_are_read_again_between_which_tasks_may_have_slipped() -> None:
+    shelf = Watching({"sales": history("sales", range(300))})
+    reading = Reading(Pages(shelf, "sales"), page_size=lambda: 100, known=lambda: 299, read_from=None)
+
+    async def take(part: Slice) -> None:
+        pass
+
+    with pytest.raises(BadResponse, match="however often they are read"):
+        await Hands(1, lambda agent: False).each("sales", Urgency.FRESH, reading.slices(), take)
+    assert shelf.asked > 6
+    assert shelf.held == 0
