@@ -5,9 +5,9 @@ whole (a raw control character, NaN, a lone surrogate, absurd nesting somewhere 
 tolerantly, entry by entry.
 
 **What costs nothing.** Most of a body are the words of transcripts, which nobody needs: they are left in it as they are
-written. A page in which nothing is unusual is decoded at once, in a few milliseconds. In any other the tasks are left
-as they are written as well, until ``task`` is asked for each, and others get their turn between them. No struct can be
-part of a cycle, so none is shown to the garbage collector, which would else look through every page.
+written. The tasks of a page are left in it as well, until ``task`` is asked for each: so a page never stands in memory
+as objects, and others get their turn between its tasks. No struct can be part of a cycle, so none is shown to the
+garbage collector, which would else look through every page.
 """
 
 from __future__ import annotations
@@ -170,19 +170,12 @@ class TaskList(msgspec.Struct, gc=False):
     """Each task as it is written; already read where the body was decoded tolerantly."""
 
 
-class _UsualTaskList(TaskList, gc=False):
-    """A page in which nothing is unusual."""
-
-    data: list[_UsualTask] | None = None  # type: ignore[assignment]
-
-
 class AgentList(msgspec.Struct, gc=False):
     count: Any = None
     status_code: Any = None
     data: list[Agent | Loose] | dict[str, Any] | str | int | float | bool | None = None
 
 
-_USUAL_TASKS: Final = msgspec.json.Decoder(_UsualTaskList)
 _USUAL_TASK: Final = msgspec.json.Decoder(_UsualTask)
 _TASK: Final = msgspec.json.Decoder(Task | Loose)
 _TASKS: Final = msgspec.json.Decoder(TaskList)
@@ -196,10 +189,7 @@ E = TypeVar("E", TaskList, AgentList)
 
 def tasks(body: bytes | bytearray) -> TaskList | None:
     """The envelope of a page of tasks; None where the body is no complete JSON object."""
-    try:
-        return _USUAL_TASKS.decode(body)
-    except _REFUSALS:
-        return _envelope(body, _TASKS, Task)
+    return _envelope(body, _TASKS, Task)
 
 
 def task(written: Any) -> Any:
