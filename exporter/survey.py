@@ -54,6 +54,9 @@ async def probe(
             return
         except UnpodError as error:
             yield Finding("list of agents", f"{error}{_LIST_HINTS.get(type(error), '')}", well=False)
+            if not named:
+                # Which agents there are, nobody knows.
+                return
         else:
             yield Finding("token", "accepted")
             yield Finding("organisation", f"{organisation} is known")

@@ -202,7 +202,11 @@ class Tracker:
     @property
     def history_ratio(self) -> float:
         """How much of the history has been read, from 0 to 1."""
-        return 1.0 if self._complete else min(self._ratio, _NEARLY)
+        if self._complete:
+            return 1.0
+        # What an earlier process has read is not read again.
+        known, counted = (self._state.tracked, self._book.reported) if self._state is not None else (0, 0)
+        return min(max(self._ratio, known / counted if counted else 0.0), _NEARLY)
 
     @property
     def identity(self) -> Agent:

@@ -130,8 +130,8 @@ STALE: Final = Problem(
 NO_NAMES: Final = Problem(
     "The names of the agents cannot be read",
     "The agents are polled all the same; only their names and types are missing, or those of an earlier day.",
-    "Check `api.org_handle` and the rights of the token: `unpod-exporter check --probe` asks the platform step by"
-    " step.",
+    "With 401, get a valid token. Else check `api.org_handle` and the rights of the token:"
+    " `unpod-exporter check --probe` asks the platform step by step.",
 )
 NO_LIST: Final = Problem(
     "Agents cannot be discovered",

@@ -18,7 +18,7 @@ NAMED: Final = 12
 _ERRORS: Final = 3
 """Different errors that a card shows, if there are many."""
 _STRETCHED: Final = 60.0
-"""Seconds by which intervals are stretched that are worth a card, as the alert UnpodScheduleLag has it."""
+"""Seconds by which polls come later than they should that are worth a card, as the alert UnpodScheduleLag has it."""
 _SOON: Final = 14 * 86_400.0
 """Seconds to the end of a certificate that are worth a card, as the alert UnpodCertificateExpires has it ..."""
 _LAST: Final = 0.25
@@ -127,10 +127,17 @@ def of_itself(status: Status) -> Iterator[Card]:
     if status.state is not None and status.state.set_aside:
         told = f"{count(status.state.set_aside, 'damaged state')} beside {status.state.path}"
         yield Card(level="warn", problem=advice.SET_ASIDE, brief="a damaged state was set aside", errors=(told,))
-    if status.lag >= _STRETCHED:
+    yield from _of_lateness(status)
+
+
+def _of_lateness(status: Status) -> Iterator[Card]:
+    """Why polls are too far apart: each cause that makes up half of what is worth a card, so one at least is told."""
+    if status.lag + status.late < _STRETCHED:
+        return
+    if status.lag >= _STRETCHED / 2:
         brief = f"polled less often than {'it' if len(status.agents) == 1 else 'they'} should be"
         yield Card(level="warn", problem=advice.STRETCHED, brief=brief, errors=(_stretched(status),))
-    if status.late >= _STRETCHED:
+    if status.late >= _STRETCHED / 2:
         told = f"an agent is polled {every(status.late)} later than its interval has it, each time"
         yield Card(level="warn", problem=advice.TOO_LONG, brief="polls take too long", errors=(told,))
 

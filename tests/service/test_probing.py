@@ -156,3 +156,12 @@ async def test_tls_where_there_is_none_is_told_as_that_and_not_as_an_error_of_th
     (only,) = findings(told)
     assert only[0] == "wrong"
     assert only[1].endswith("no TLS connection: an untrusted certificate, or no TLS at all")
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "rate_limited", "server_error", "html"])
+async def test_a_list_that_cannot_be_read_says_nothing_of_which_agents_there_are(tmp_path: Path, fault: str) -> None:
+    async with platform(SALES) as made:
+        made.fails(fault, endpoint="agents")
+        told = await probe(tmp_path, made, agents=[], discovery={"enabled": True})
+    assert told.code == 1
+    assert [what.partition(":")[0] for _, what in findings(told)] == ["list of agents"]

@@ -74,6 +74,14 @@ async def test_the_first_reading_tells_its_progress_and_later_ones_do_not() -> N
         assert made.progress == [("sales", 0.5), ("sales", 0.999)]
 
 
+async def test_a_restart_in_the_middle_of_a_first_reading_tells_how_far_it_was() -> None:
+    async with desk(PAGE_BY_PAGE) as made:
+        made.show(*tasks("pending", "completed", "failed", "pending"))
+        await fail(made, page=3)
+        assert values(await made.restart(), "agent_history_read_ratio") == {(): 0.5}
+        assert values(await fail(made, page=1), "agent_history_read_ratio") == {(): 0.5}
+
+
 async def test_an_agent_without_tasks_is_complete_after_one_reading() -> None:
     async with desk() as made:
         report = await made.poll()

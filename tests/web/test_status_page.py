@@ -232,6 +232,15 @@ def test_polls_that_take_too_long_are_told_apart_from_requests_that_do_not_suffi
     assert "do not suffice" not in many
 
 
+def test_what_makes_polls_late_together_is_told_though_neither_alone_would_be() -> None:
+    both = page_of(status(fine(), lag=42.0, late=41.0)).words
+    assert "polled every 102 s instead of every 60 s" in both
+    assert "an agent is polled 41 s later than its interval has it, each time" in both
+    only = page_of(status(fine(), lag=55.0, late=6.0)).words
+    assert "polled every 115 s instead of every 60 s" in only
+    assert "6 s later" not in only
+
+
 def test_it_says_which_version_polls_what_since_when() -> None:
     assert "1.2.3 running for 2 h, polling https://unpod.example" in page_of(status()).words
 
