@@ -17,6 +17,8 @@ from exporter.unpod.answers import Answer
 from exporter.unpod.errors import BadResponse, ConnectionFailed, Timeout, TooLarge, UnpodError
 from exporter.unpod.settings import Settings
 
+_SPARE: Final = 4 * 2**20
+"""Bytes of an answer whose memory is used again: pages are no larger, but for those of servers that know no paging."""
 _HEADER: Final = re.compile(r"[ -~]*")
 _FAULTS: Final[tuple[tuple[type[Exception], type[UnpodError], str], ...]] = (
     (aiohttp.ClientConnectorDNSError, ConnectionFailed, "the name of the host cannot be resolved"),
@@ -95,9 +97,9 @@ class Transport:
             del failure
 
     def reuse(self, answer: Answer) -> None:
-        """Takes the memory of an answer of which nobody needs anything any more."""
+        """Takes the memory of an answer of which nobody needs anything any more, unless that is much."""
         body = answer.body
-        if isinstance(body, bytearray) and body:
+        if isinstance(body, bytearray) and 0 < len(body) <= _SPARE:
             with suppress(BufferError):
                 # Where somebody still holds a part of it, it cannot grow.
                 body.append(0)

@@ -407,4 +407,7 @@ async def test_an_answer_takes_the_memory_of_one_before_unless_somebody_still_ho
     assert third.body is not second.body
     assert b"y" * 40_000 in part.tobytes()
     assert b"z" * 50_000 in third.body
+    large = await answer("x" * 5_000_000)
+    transport.reuse(large)
+    assert (await answer("y")).body is not large.body, "nobody holds on to as much for small ones"
     await transport.close()
