@@ -120,11 +120,11 @@ class Fleet:
         again = chosen(tuple(self._named), (Agent(handle=handle) for handle in stored), self._by_handle())
         for handle in again:
             await self._welcome(handle)
-        self._expect_all()
+        self._expect(*self.trackers)
 
-    def _expect_all(self) -> None:
-        self.polling.expect(*self.trackers)
-        self.polling.show_well(*self.trackers)
+    def _expect(self, *handles: str) -> None:
+        self.polling.expect(*handles)
+        self.polling.show_well(*handles)
 
     @property
     def wanted(self) -> Collection[str]:
@@ -161,8 +161,7 @@ class Fleet:
             if handle not in self.trackers:
                 self._dismiss(handle)
                 return False
-            self.polling.expect(handle)
-            self.polling.show_well(handle)
+            self._expect(handle)
             self._go_on()
             return True
 
@@ -229,7 +228,7 @@ class Fleet:
         await self.polling.obey(plan)
         for handle in self._named.keys() - self.trackers.keys():
             await self._welcome(handle)
-        self._expect_all()
+        self._expect(*self.trackers)
 
     def retry_failing(self) -> None:
         """Within ``paused``: the agents whose last poll failed, and a list that could not be read, are read as soon as
@@ -327,15 +326,21 @@ class Fleet:
             await self._drop(handle)
         fresh = [handle for handle in wanted if handle not in self.trackers and handle not in self._found]
         self._found = {handle: told.get(handle, before) for handle, before in self._found.items() if handle in wanted}
-        for handle in self.trackers.keys() & told.keys():
-            self.trackers[handle].identify(told[handle])
+        renamed = [handle for handle in self.trackers.keys() & told.keys() if self._rename(told[handle])]
         for handle in fresh:
             self._teller.discovered(handle)
             await self._welcome(handle, told.get(handle))
         self._gone = frozenset(self.trackers) - set(wanted)
         await self._let_go_of_those_that_have_left()
-        self._expect_all()
+        self._expect(*self.trackers.keys() & {*fresh, *renamed})
         self.notice = "" if self.wanted else _NOBODY.format(len(told))
+
+    def _rename(self, told: Agent) -> bool:
+        """Takes note of what the list tells of an agent; whether that is new."""
+        tracker = self.trackers[told.handle]
+        before = tracker.identity
+        tracker.identify(told)
+        return tracker.identity != before
 
     def _has_left(self, handle: str) -> bool:
         """Whether an agent that is listed no more has nothing left to tell: all of it is settled, or it can no longer

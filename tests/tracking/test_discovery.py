@@ -456,6 +456,20 @@ async def test_what_is_stored_is_shown_before_anything_is_asked_of_the_platform(
         assert values(made.shown("one"), "calls") == {("outbound", "completed"): 1}
 
 
+async def test_a_list_shows_none_anew_but_those_of_which_it_tells_something_new() -> None:
+    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents"):
+        made.published.clear()
+        await made.alarm.wake("list of agents")
+        assert made.published == []
+        made.platform.listed[0] = msgspec.structs.replace(made.platform.listed[0], name="Another")
+        made.platform.listed.append(Agent(handle="three", name="Three", type="voice"))
+        await made.alarm.wake("list of agents")
+        assert {(report.agent, report.info["name"]) for report in made.published} == {
+            ("one", "Another"),
+            ("three", "Three"),
+        }
+
+
 async def test_a_state_that_cannot_be_read_holds_up_no_other_agent() -> None:
     async with crew(named("one", "two"), "one", "two") as made:
         load = made.storage.load
