@@ -224,6 +224,19 @@ class Tracker:
     async def poll(self) -> Outcome:
         """Reads the agent once. A failure is an outcome, not an exception; it changes no number but its own."""
         started, self._begun = self._elapsed(), self._now()
+        try:
+            outcome = await self._attempt()
+        finally:
+            # Also where it is abandoned.
+            self._begun = None
+        self._last = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
+        self._last_poll = self._now()
+        self._recent.add(self._last_poll, self._last)
+        self._polls += 1
+        self._count_failure(self._last)
+        return self._last
+
+    async def _attempt(self) -> Outcome:
         self._certain, certain = False, self._certain
         try:
             outcome = await self._poll_healed(certain=certain)
@@ -238,12 +251,7 @@ class Tracker:
             self._certain = True
         except Exception as error:
             outcome = Outcome(seconds=0.0, error=error)
-        self._last = msgspec.structs.replace(outcome, seconds=self._elapsed() - started)
-        self._last_poll, self._begun = self._now(), None
-        self._recent.add(self._last_poll, self._last)
-        self._polls += 1
-        self._count_failure(self._last)
-        return self._last
+        return outcome
 
     def spoil(self, error: Exception) -> Outcome:
         """The last poll has failed after all, by a defect that came up when its numbers were to be shown."""

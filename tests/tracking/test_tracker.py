@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 
@@ -669,3 +670,21 @@ async def test_an_interrupted_first_reading_is_shown_first_once_it_is_whole() ->
         assert opening(made) == {}
         await made.poll(*tasks("pending", "completed", "failed"))
         assert opening(made)[("tasks_created", "call")] == 3
+
+
+async def test_a_poll_that_is_abandoned_is_not_under_way_any_more() -> None:
+    async with desk() as made:
+        begun = asyncio.Event()
+
+        async def tasks(agent: str, **asked: object) -> Page:
+            begun.set()
+            return await asyncio.get_running_loop().create_future()
+
+        made.shelf.tasks = tasks  # type: ignore[method-assign, assignment]
+        poll = asyncio.create_task(made.tracker.poll())
+        await begun.wait()
+        assert made.tracker.begun == made.time.now
+        poll.cancel()
+        await asyncio.wait([poll])
+        assert made.tracker.begun is None
+        assert made.tracker.last is None
