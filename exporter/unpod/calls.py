@@ -62,12 +62,13 @@ def call(raw: object, odd: Odd) -> Call | None:
     start = taken(times.parse, first(output.start_time, output.startedAt), "start_time", odd)
     end = taken(times.parse, first(output.end_time, output.endedAt), "end_time", odd)
     status = label(output.call_status, CALL_STATUS_WORDS, "call_status", odd)
-    reason = end_reason(first(output.call_end_reason, output.endedReason))
+    said = first(output.call_end_reason, output.endedReason)
+    reason = end_reason(said)
     if reason.odd:
         odd.add("call_end_reason")
     if not (identity or start or end or reason.ends or not absent(output.call_status)):
         return None
-    return _call(output, odd, identity, start, end, status, reason)
+    return _call(output, odd, identity, start, end, status, said, reason)
 
 
 def _call(
@@ -77,6 +78,7 @@ def _call(
     start: float | None,
     end: float | None,
     status: str,
+    said: object,
     reason: EndReason,
 ) -> Call:
     duration = _duration(output.duration, start, end, odd)
@@ -93,8 +95,8 @@ def _call(
         direction=label(first(output.call_type, output.type), DIRECTION_WORDS, "call_type", odd),
         end_reason=reason.group,
         code=reason.code,
-        number=_own_number(output.assistant_number),
-        recorded=_is_recorded(output.recording_url) or _is_recorded(output.recordingUrl),
+        number=own_number(output.assistant_number),
+        recorded=is_recorded(output.recording_url) or is_recorded(output.recordingUrl),
         messages=messages,
         silent=silent,
         outcome=_outcome(post_call, odd),
@@ -105,7 +107,7 @@ def _call(
         tts_characters=_used(usage.tts_characters_count, odd),
         stt_seconds=taken(_seconds, usage.stt_audio_duration, "usage", odd) or 0.0,
         latency=_latency(post_call, odd),
-        digest=_digest(identity, status, output, start, end, duration),
+        digest=digest(identity, status, said, start, end, duration),
     )
 
 
@@ -115,18 +117,25 @@ def _duration(raw: object, start: float | None, end: float | None, odd: Odd) -> 
         return taken(_seconds, raw, "duration", odd)
     if start is None or end is None:
         return None
+    return taken(_seconds, length_of(start, end), "duration", odd)
+
+
+def length_of(start: float, end: float) -> float:
+    """Seconds between two moments, below 0 where they are the wrong way round."""
     # The platform tells microseconds; binary fractions of large numbers would add noise below.
-    return taken(_seconds, round(end - start, 6), "duration", odd)
+    return round(end - start, 6)
 
 
-def _own_number(raw: object) -> str:
+def own_number(raw: object) -> str:
+    """The organisation's own number, bare; empty where it is none."""
     if raw is None:
         return ""
     bare = _NUMBER_FILLING.sub("", text(raw))
     return bare if _PHONE_NUMBER.fullmatch(bare) else ""
 
 
-def _is_recorded(raw: object) -> bool:
+def is_recorded(raw: object) -> bool:
+    """Whether this is the URL of a recording."""
     return isinstance(raw, str) and not absent(raw)
 
 
@@ -179,9 +188,18 @@ def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
     return None if total is None else Latency(count, total)
 
 
-def _digest(identity: str, status: str, output: wire.Output, *moments: float | None) -> int:
-    """63 bits, the same in every process: they fit a signed 64-bit integer."""
-    reason = first(output.call_end_reason, output.endedReason)
+def digest(identity: str, status: str, reason: object, *moments: float | None) -> int:
+    """What tells whether an output without an id has changed: 63 bits, the same in every process; they fit a signed
+    64-bit integer. 0 where it has one, by which it is known.
+
+    Args:
+        identity: Its ``call_id``, empty where it has none.
+        status: The call's, of ``vocabulary``.
+        reason: The raw end reason, None where it is absent.
+        moments: Start, end and duration.
+    """
+    if identity:
+        return 0
     # As ASCII, because it may hold what is no text, or a number beyond all others.
     said = ascii(reason if isinstance(reason, str | int) else type(reason).__name__)
     told = _digested.encode((identity, status, said, *moments))

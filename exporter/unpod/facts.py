@@ -56,7 +56,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     stt_seconds: float = 0.0
     latency: Latency | None = None
     digest: int = 0
-    """A 64-bit digest of the output's few fields above: tells whether an output without ids has changed."""
+    """Tells whether an output without an id has changed: 63 bits of the few fields above; 0 where it has one."""
 
     @property
     def moment(self) -> float | None:

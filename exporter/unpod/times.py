@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from exporter.unpod.values import absent
 
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive moments are told in UTC
-_EPOCH: Final = _NAIVE_EPOCH.replace(tzinfo=UTC)
 EARLIEST: Final = 946_684_800
 """The year 2000 in Unix seconds: nothing here is older."""
 LATEST: Final = 7_258_118_400
@@ -36,6 +36,22 @@ def parse(raw: object) -> float | None:
     return _plausible(_told(raw))
 
 
+def written(raw: str | None) -> float | None:
+    """A moment like ``parse``, if it is written as nearly always: a year, a dash, and so on.
+
+    Raises:
+        ValueError: It is not, or is no moment between 2000 and 2200.
+    """
+    if raw is None:
+        return None
+    if raw[4:5] != "-":
+        raise ValueError("not written as usual")
+    told = _seconds(datetime.fromisoformat(raw))
+    if not EARLIEST <= told <= LATEST:
+        raise ValueError("not a time of ours")
+    return told
+
+
 def due(raw: object) -> float | None:
     """A moment like ``parse``, but 1970 and before, like the number 0, stands for "at no time"."""
     told = _told(raw)
@@ -52,23 +68,19 @@ def _plausible(told: float | None) -> float | None:
 
 
 def _told(raw: object) -> float | None:
-    if isinstance(raw, str) and raw[4:5] == "-":
-        # Nearly always: a year, a dash, and so on. Whatever it is that does not fit is looked at below.
-        try:
-            moment = datetime.fromisoformat(raw)
-        except ValueError:
-            pass
-        else:
-            return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)).total_seconds()
+    if isinstance(raw, str):
+        # Nearly always. Whatever it is that does not fit is looked at below.
+        with suppress(ValueError):
+            return written(raw)
     if isinstance(raw, dict):
         raw = raw.get("$date", raw)
     if absent(raw):
         return None
     if isinstance(raw, str):
-        written = raw.strip()
-        if not _NUMERAL.fullmatch(written):
-            return _iso(written)
-        raw = float(written)
+        trimmed = raw.strip()
+        if not _NUMERAL.fullmatch(trimmed):
+            return _iso(trimmed)
+        raw = float(trimmed)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("not a time")
     return raw / 1000 if LATEST < raw <= LATEST * 1000 else raw
@@ -82,7 +94,7 @@ def _iso(written: str) -> float:
 
 
 def _seconds(moment: datetime) -> float:
-    return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)).total_seconds()
+    return moment.timestamp() if moment.tzinfo else (moment - _NAIVE_EPOCH).total_seconds()
 
 
 def of_object_id(identity: str) -> float | None:

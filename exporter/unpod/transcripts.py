@@ -23,6 +23,7 @@ _SIDES: Final[Mapping[type, str]] = MappingProxyType(
     }
 )
 """The side of each usual kind of message."""
+_OF_USERS: Final = (wire.UserTurn, wire.Message)
 _NO_ROLE: Final = "?"
 """Stands for a role that is no word at all."""
 
@@ -38,18 +39,24 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
     kinds = list(map(type, messages))
     if (found := set(kinds)) <= _SIDES.keys():
         # Counting is cheap where it is done for all messages at once.
-        told = [(_SIDES[kind], kinds.count(kind)) for kind in found]
-        users: Iterable[Any] = (message for message in messages if isinstance(message, wire.UserTurn))
-    else:
-        plain = [message for item in messages for message in _item(item, odd)]
-        told = [(_side(role, odd), number) for role, number in Counter([message.role for message in plain]).items()]
-        users = (message for message in plain if _side(message.role, set()) == "user")
+        return _counted([(_SIDES[kind], kinds.count(kind)) for kind in found]), _is_silent(messages)
+    plain = [message for item in messages for message in _item(item, odd)]
+    told = [(_side(role, odd), number) for role, number in Counter([message.role for message in plain]).items()]
     if not told:
         return None, None
+    return _counted(told), _is_silent(message for message in plain if _side(message.role, set()) == "user")
+
+
+def _counted(told: Iterable[tuple[str, int]]) -> Messages:
     counts = dict.fromkeys(ROLES, 0)
     for side, number in told:
         counts[side] += number
-    return Messages(**counts), not any(map(_has_words, users))
+    return Messages(**counts)
+
+
+def _is_silent(messages: Iterable[wire.Message | wire.Turn]) -> bool:
+    """Whether none of those that may be the user's has any words."""
+    return not any(isinstance(message, _OF_USERS) and _has_words(message) for message in messages)
 
 
 def _side(role: str | None, odd: Odd) -> str:

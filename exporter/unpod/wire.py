@@ -147,16 +147,6 @@ class Task(msgspec.Struct, gc=False):
     output: Output | Loose = None
 
 
-class _UsualOutput(Output, gc=False):
-    transcript: list[UserTurn | CustomerTurn | AssistantTurn | AgentTurn | SystemTurn] | str | None = None  # type: ignore[assignment]
-
-
-class _UsualTask(Task, gc=False):
-    """A task in whose transcript nothing is unusual."""
-
-    output: _UsualOutput | None = None
-
-
 class Agent(msgspec.Struct, gc=False):
     handle: Any = None
     name: Any = None
@@ -176,7 +166,6 @@ class AgentList(msgspec.Struct, gc=False):
     data: list[Agent | Loose] | dict[str, Any] | str | int | float | bool | None = None
 
 
-_USUAL_TASK: Final = msgspec.json.Decoder(_UsualTask)
 _TASK: Final = msgspec.json.Decoder(Task | Loose)
 _TASKS: Final = msgspec.json.Decoder(TaskList)
 _AGENTS: Final = msgspec.json.Decoder(AgentList)
@@ -196,10 +185,6 @@ def task(written: Any) -> Any:
     """An entry of ``TaskList.data`` as a ``Task``; as it is where it is none, None where that is impossible."""
     if not isinstance(written, msgspec.Raw):
         return written
-    try:
-        return _USUAL_TASK.decode(written)
-    except _REFUSALS:
-        pass
     try:
         return _TASK.decode(written)
     except _REFUSALS:
