@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.identity import TOLD, WAITING, begins_anew, is_same, name, told
-from exporter.tracking.records import NO_AMOUNTS, KnownCall, Record, Seen, digest
+from exporter.tracking.records import NO_AMOUNTS, Amounts, KnownCall, Record, Seen, digest
 from exporter.tracking.rules import FARTHEST
 from exporter.tracking.tallies import Draft, amounts_of
 from exporter.unpod.facts import Call, Task
@@ -122,13 +122,14 @@ def _newest(task: Task, look: Look) -> float:
 
 def _count_task(known: Record | None, task: Task, look: Look, draft: Draft) -> None:
     kind, status = task.execution_type, task.status
-    if known is None or (known.execution_type, known.status) != (kind, status):
-        draft.moved((known.execution_type, known.status) if known else None, (kind, status))
-    if known is None and look.history:
-        return
     if known is None:
+        draft.moved(None, (kind, status))
+        if look.history:
+            return
         draft.at(task.created)
         draft.created(kind)
+    elif (known.execution_type, known.status) != (kind, status):
+        draft.moved((known.execution_type, known.status), (kind, status))
     draft.at(None)
     if (risen := task.retry_attempt - (known.retry_attempt if known else 0)) > 0:
         draft.retried(kind, risen)
@@ -256,28 +257,24 @@ def _enriched(call: Call) -> bool:
 def _followed(before: KnownCall, shown: Call, task: Task, look: Look, draft: Draft) -> KnownCall:
     """The known call after another look at it."""
     seen = before.seen & ~TOLD | told(shown)
-    ended, due = before.ended, before.due
+    # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
+    named = before if seen & TOLD else _NO_CALL
+    identity = digest(shown.id) if shown.id else named.id
+    start = named.start if shown.start is None else shown.start
+    ended, due, held, amounts = before.ended, before.due, None, before.amounts
     if not seen & Seen.ENDED and _over(shown, task):
         seen |= Seen.ENDED
         ended, due = _moment(task, shown, look), look.now + look.settling
-    # An output that tells no name may be that of a later call: the names told before are not to be taken for its own.
-    named = before if seen & TOLD else _NO_CALL
     waits = seen & Seen.ENDED and not seen & Seen.CLOSED
-    call = KnownCall(
-        id=digest(shown.id) if shown.id else named.id,
-        start=shown.start if shown.start is not None else named.start,
-        digest=shown.digest,
-        seen=seen,
-        ended=ended,
-        held=_held(shown, look) if waits else None,
-        amounts=before.amounts,
-        due=due if waits else None,
-    )
-    if not waits:
-        return call
-    if seen & Seen.COUNTED:
-        return _count_parts(call, shown, draft, ended=ended)
-    return _finalised(call, draft) if _enriched(shown) else _settled(call, look, draft)
+    if waits and seen & Seen.COUNTED:
+        seen, amounts = _count_parts(seen, amounts, shown, draft)
+    elif waits and _enriched(shown):
+        ended = None if identity or start is not None else ended
+        seen, amounts = _count_end(seen, amounts, shown, draft)
+    elif waits:
+        held = _held(shown, look)
+    call = KnownCall(identity, start, shown.digest, seen, ended, held, amounts, due if held is not None else None)
+    return call if held is None else _settled(call, look, draft)
 
 
 def _held(shown: Call, look: Look) -> Call:
@@ -289,7 +286,10 @@ def _moment(task: Task, shown: Call, look: Look) -> float | None:
     where nobody knows which of the clocks is right."""
     if not look.steady:
         return None
-    told = max((time for time in (task.created, task.changed, shown.start, shown.end) if time is not None), default=0.0)
+    told = 0.0
+    for time in (task.created, task.changed, shown.start, shown.end):
+        if time is not None and time > told:
+            told = time
     return look.now if told <= look.now + _SKEW else min(told, look.now + FARTHEST)
 
 
@@ -308,14 +308,20 @@ def _finalised(call: KnownCall, draft: Draft) -> KnownCall:
     """The call, counted as it was last shown, if it has ended and is not counted yet."""
     if call.held is None:
         return call
-    draft.at(call.held.moment)
-    draft.call(call.held)
-    return _count_parts(call, call.held, draft, ended=None if call.has_name else call.ended)
+    seen, amounts = _count_end(call.seen, call.amounts, call.held, draft)
+    ended = None if call.has_name else call.ended
+    return KnownCall(call.id, call.start, call.digest, seen, ended, None, amounts)
 
 
-def _count_parts(call: KnownCall, shown: Call, draft: Draft, *, ended: float | None) -> KnownCall:
-    """The call, counted; counts what has appeared of it since the last look."""
-    seen = call.seen | Seen.COUNTED
+def _count_end(seen: int, amounts: Amounts | None, shown: Call, draft: Draft) -> tuple[int, Amounts | None]:
+    """Counts a call whose record is final; returns what of it is counted now."""
+    draft.at(shown.moment)
+    draft.call(shown)
+    return _count_parts(seen | Seen.COUNTED, amounts, shown, draft)
+
+
+def _count_parts(seen: int, amounts: Amounts | None, shown: Call, draft: Draft) -> tuple[int, Amounts | None]:
+    """Counts what has appeared of a counted call since the last look; returns what of it is counted now."""
     draft.at(shown.moment)
     if shown.end is not None:
         draft.ended_at(shown.end)
@@ -335,12 +341,5 @@ def _count_parts(call: KnownCall, shown: Call, draft: Draft, *, ended: float | N
     if shown.sentiment is not None and not seen & Seen.SENTIMENT:
         draft.sentiment(shown.sentiment)
         seen |= Seen.SENTIMENT
-    amounts = draft.amounts(call.amounts or NO_AMOUNTS, amounts_of(shown))
-    return KnownCall(
-        id=call.id,
-        start=call.start,
-        digest=call.digest,
-        seen=seen,
-        ended=ended,
-        amounts=amounts if amounts != NO_AMOUNTS else None,
-    )
+    counted = draft.amounts(amounts or NO_AMOUNTS, amounts_of(shown))
+    return seen, None if counted == NO_AMOUNTS else counted

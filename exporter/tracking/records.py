@@ -6,6 +6,7 @@ A record holds just enough to recognise every event once: no text, no names, and
 from __future__ import annotations
 
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -13,10 +14,17 @@ import msgspec
 from exporter.unpod.facts import Call
 from exporter.unpod.vocabulary import EXECUTION_TYPES, OPEN_STATUSES, STATUSES
 
+_HASH: Final = blake2b(digest_size=8)
+"""Copied for each id: to begin anew would cost as much as the rest."""
+_SIGNED: Final = Struct(">q")
+
 
 def digest(text: str) -> int:
     """A 64-bit name for an id: signed, as databases have it, and never 0, which means "none"."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True) or 1
+    hashed = _HASH.copy()
+    hashed.update(text.encode("utf-8", "surrogatepass"))
+    name: int = _SIGNED.unpack(hashed.digest())[0]
+    return name or 1
 
 
 class Seen:
@@ -128,7 +136,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def watched(self) -> bool:
         """Whether every poll looks at the task: it is open, or not settled yet."""
-        return self.open or self.settles is not None
+        return self.settles is not None or self.status in OPEN_STATUSES
 
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

@@ -110,7 +110,8 @@ class Draft:
 
     def __init__(self, limits: Limits, numbers: Numbers) -> None:
         self._limits = limits
-        self._texts = {family: (*map(bound_text, bounds), INFINITY) for family, bounds in limits.buckets.items()}
+        self._cells: dict[Key, tuple[Key, ...]] = {}
+        """Where each histogram that has been told of is counted: its buckets, and its sum last."""
         self._capped = {family: _first_labels(numbers, family) for family in CAPPED}
         self.added: defaultdict[Key, int] = defaultdict(int)
         self.last_call_end: float | None = None
@@ -155,11 +156,11 @@ class Draft:
 
     def finished(self, execution_type: str, retry_attempt: int) -> None:
         """A task has reached completed or failed in this attempt."""
-        self._observe("task_retry_attempts", (execution_type,), retry_attempt)
+        self._observe(("task_retry_attempts", execution_type), retry_attempt)
 
     def started(self, execution_type: str, delay: float) -> None:
         """The first call of a task has started so many seconds after it was due."""
-        self._observe("task_start_delay_seconds", (execution_type,), delay)
+        self._observe(("task_start_delay_seconds", execution_type), delay)
 
     def odd(self, fields: Iterable[str]) -> None:
         """Fields of a task hold values that fit nothing known."""
@@ -183,7 +184,7 @@ class Draft:
 
     def duration(self, direction: str, seconds: float) -> None:
         """The duration of a counted call is known, and above 0."""
-        self._observe("call_duration_seconds", (direction,), seconds)
+        self._observe(("call_duration_seconds", direction), seconds)
 
     def recorded(self) -> None:
         """A counted call has a recording."""
@@ -205,17 +206,28 @@ class Draft:
         """Counts by how much each amount of a counted call exceeds what was counted; returns what is counted now."""
         if shown == counted:
             return counted
-        before, now = msgspec.structs.astuple(counted), msgspec.structs.astuple(shown)
-        added = self.added
+        added, now = self.added, msgspec.structs.astuple(shown)
+        if counted is NO_AMOUNTS:
+            for key, amount in zip(_AMOUNT_KEYS, now, strict=True):
+                if amount:
+                    added[key] += amount
+            return shown
+        before = msgspec.structs.astuple(counted)
         for key, was, is_ in zip(_AMOUNT_KEYS, before, now, strict=True):
             if is_ > was:
                 added[key] += is_ - was
-        return shown if counted is NO_AMOUNTS else Amounts(*map(max, before, now))
+        return Amounts(*map(max, before, now))
 
-    def _observe(self, family: str, labels: Labels, value: float) -> None:
-        bucket = self._texts[family][bisect_left(self._limits.buckets[family], value)]
-        self.added[(family, *labels, bucket)] += 1
-        self.added[(family, *labels, SUM)] += billionths(value)
+    def _observe(self, histogram: Key, value: float) -> None:
+        cells = self._cells.get(histogram) or self._cells_of(histogram)
+        self.added[cells[bisect_left(self._limits.buckets[histogram[0]], value)]] += 1
+        self.added[cells[-1]] += billionths(value)
+
+    def _cells_of(self, histogram: Key) -> tuple[Key, ...]:
+        bounds = self._limits.buckets[histogram[0]]
+        cells = tuple((*histogram, last) for last in (*map(bound_text, bounds), INFINITY, SUM))
+        self._cells[histogram] = cells
+        return cells
 
     def _cap(self, family: str, value: str, limit: int) -> str:
         """``value`` if it is one of the first values of the family, or can still become one; else ``other``."""
