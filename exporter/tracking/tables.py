@@ -24,7 +24,7 @@ from exporter.tracking.tallies import Key
 APPLICATION_ID: Final = 0x556E7064
 """Marks the file as ours ("Unpd")."""
 VERSION: Final = 1
-_SCHEMA: Final = (
+SCHEMA: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE state (created REAL NOT NULL)",
@@ -32,15 +32,16 @@ _SCHEMA: Final = (
     "CREATE TABLE numbers (agent INTEGER NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,"
     " PRIMARY KEY (agent, series)) WITHOUT ROWID",
     "CREATE TABLE tasks (agent INTEGER NOT NULL, key INTEGER NOT NULL, created REAL, watched INTEGER NOT NULL,"
-    " record BLOB NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID",
+    # They lie in the order in which they were found. By their keys, each would be written with a page of its own.
+    " record BLOB NOT NULL, PRIMARY KEY (agent, key))",
     "CREATE INDEX watched_tasks ON tasks (agent) WHERE watched",
 )
-_BY_AGE: Final = "CREATE INDEX IF NOT EXISTS tasks_by_age ON tasks (agent, created)"
+_BY_AGE: Final = "CREATE INDEX IF NOT EXISTS tasks_by_age ON tasks (agent, created, key)"
 
 
 def create(database: sqlite3.Connection, now: float) -> None:
     """An empty state that begins at this Unix time."""
-    for statement in _SCHEMA:
+    for statement in SCHEMA:
         database.execute(statement)
     database.execute("INSERT INTO state VALUES (?)", (now,))
 
@@ -133,9 +134,10 @@ def write(database: sqlite3.Connection, handle: str, commit: Commit) -> int:
         "DELETE FROM numbers WHERE agent = ? AND series = ?", [(agent, series_of(key)) for key in commit.dropped]
     )
     database.executemany(
-        "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
-        # In their order in the table, so that what lies together is written together.
-        [(agent, key, record.created, record.watched, pack(record)) for key, record in sorted(commit.records.items())],
+        # In its place, where it is known: what has changed of late lies together.
+        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?) ON CONFLICT (agent, key) DO UPDATE"
+        " SET created = excluded.created, watched = excluded.watched, record = excluded.record",
+        [(agent, key, record.created, record.watched, pack(record)) for key, record in commit.records.items()],
     )
     return int(agent)
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from exporter.tracking import tables
+from exporter.tracking.records import Record, digest
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import StateInUse, StorageError
-from tests.tracking.states import a_commit, clock_at, created_between
+from exporter.tracking.storage import Commit, StateInUse, StorageError
+from tests.tracking.states import BOOK, a_commit, clock_at, created_between, is_whole
 from tests.tracking.stories import START
 
 
@@ -169,6 +171,38 @@ async def test_the_size_is_that_of_the_file_and_its_journal(path: Path) -> None:
         assert storage.size() > empty > 0
     async with opened() as storage:
         assert storage.size() == 0
+
+
+def found(begin: int, end: int, *, attempt: int = 0) -> Commit:
+    """Tasks that were found one after the other: their keys lie anywhere."""
+    record = Record(status="pending", execution_type="call", retry_attempt=attempt, created=START)
+    return Commit(book=BOOK, numbers={}, records={digest(f"T{place}"): record for place in range(begin, end)})
+
+
+async def test_what_a_commit_writes_follows_what_has_changed_and_not_the_history(path: Path) -> None:
+    async with opened(path) as storage:
+        for begin in range(0, 20_000, 2_000):
+            await storage.commit("agent", found(begin, begin + 2_000))
+    async with opened(path) as storage:
+        whole = storage.size()
+        await storage.commit("agent", found(19_800, 20_000, attempt=1))
+        assert storage.size() < 1.05 * whole
+
+
+async def test_a_state_whose_tasks_lie_by_their_keys_goes_on(path: Path) -> None:
+    before, by_key = "record BLOB NOT NULL, PRIMARY KEY (agent, key))", " WITHOUT ROWID"
+    with closing(sqlite3.connect(path)) as database, database:
+        assert any(before in statement for statement in tables.SCHEMA)
+        for statement in tables.SCHEMA:
+            database.execute(statement.replace(before, before + by_key))
+        database.execute("INSERT INTO state VALUES (?)", (START,))
+    async with opened(path) as storage:
+        await storage.commit("agent", a_commit(1))
+        await storage.commit("agent", a_commit(2))
+        loaded = await storage.load("agent")
+        assert loaded is not None
+        assert is_whole(loaded, 2)
+        assert len(await created_between(storage, "agent", START, START + 3)) == 2
 
 
 async def test_only_who_limits_the_history_pays_for_finding_tasks_by_their_age(path: Path) -> None:
