@@ -26,7 +26,7 @@ _COMMITTED_AT_ONCE: Final = 2_000
 """Records that are committed together at most."""
 _UNDONE: Final = 0.1
 """The part of what has been read that a kill may undo."""
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 100
 """Tasks that are looked at before others get their turn: less than a millisecond or two."""
 
 

@@ -192,12 +192,10 @@ async def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
         raise _error(answer, answer.status, now)
     data, total = _data(wire.tasks(answer.body), answer, now)
     whole_history = _check(answer, len(data), total, number, size)
-    tasks = []
-    for done, entry in enumerate(data, start=1):
-        if (task := _task(entry)) is not None:
-            tasks.append(task)
-        if done % _AT_ONCE == 0:
-            await asyncio.sleep(0)
+    tasks: list[Task] = []
+    for begin in range(0, len(data), _AT_ONCE):
+        tasks += filter(None, map(_task, data[begin : begin + _AT_ONCE]))
+        await asyncio.sleep(0)
     return Page(
         tasks=tuple(tasks),
         total=total,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ _SIDES: Final[Mapping[type, str]] = MappingProxyType(
     }
 )
 """The side of each usual kind of message."""
-_OF_USERS: Final = (wire.UserTurn, wire.Message)
 _NO_ROLE: Final = "?"
 """Stands for a role that is no word at all."""
 
@@ -33,30 +32,25 @@ def transcript(raw: object, odd: Odd) -> tuple[Messages | None, bool | None]:
 
     Understood are a list of messages with a role, and text with lines ``Role: words``.
     """
-    messages = _messages(raw, odd)
+    plain = [message for item in _messages(raw, odd) for message in _item(item, odd)]
+    if not plain:
+        return None, None
+    counts = dict.fromkeys(ROLES, 0)
+    for role, number in Counter([message.role for message in plain]).items():
+        counts[_side(role, odd)] += number
+    users = (message for message in plain if _side(message.role, set()) == "user")
+    return Messages(**counts), not any(map(_has_words, users))
+
+
+def turns(messages: Sequence[wire.Turn]) -> tuple[Messages | None, bool | None]:
+    """``transcript`` of a list in which every message is usual. Counting is cheap where it is done for all at once."""
     if not messages:
         return None, None
     kinds = list(map(type, messages))
-    if (found := set(kinds)) <= _SIDES.keys():
-        # Counting is cheap where it is done for all messages at once.
-        return _counted([(_SIDES[kind], kinds.count(kind)) for kind in found]), _is_silent(messages)
-    plain = [message for item in messages for message in _item(item, odd)]
-    told = [(_side(role, odd), number) for role, number in Counter([message.role for message in plain]).items()]
-    if not told:
-        return None, None
-    return _counted(told), _is_silent(message for message in plain if _side(message.role, set()) == "user")
-
-
-def _counted(told: Iterable[tuple[str, int]]) -> Messages:
     counts = dict.fromkeys(ROLES, 0)
-    for side, number in told:
-        counts[side] += number
-    return Messages(**counts)
-
-
-def _is_silent(messages: Iterable[wire.Message | wire.Turn]) -> bool:
-    """Whether none of those that may be the user's has any words."""
-    return not any(isinstance(message, _OF_USERS) and _has_words(message) for message in messages)
+    for kind in set(kinds):
+        counts[_SIDES[kind]] += kinds.count(kind)
+    return Messages(**counts), not any(_has_words(turn) for turn in messages if isinstance(turn, wire.UserTurn))
 
 
 def _side(role: str | None, odd: Odd) -> str:

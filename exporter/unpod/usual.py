@@ -27,7 +27,7 @@ from exporter.unpod.calls import (
 )
 from exporter.unpod.facts import Call, Latency, Task
 from exporter.unpod.reasons import end_reason, failure_reason
-from exporter.unpod.transcripts import transcript
+from exporter.unpod.transcripts import transcript, turns
 from exporter.unpod.values import Odd, absent, first, fold, text
 from exporter.unpod.vocabulary import (
     CALL_STATUS_WORDS,
@@ -178,8 +178,8 @@ def _call(output: _Output, odd: Odd) -> Call | None:
     identity = text(output.call_id)
     start, end = times.written(output.start_time), times.written(output.end_time)
     status = _word(output.call_status, CALL_STATUS_WORDS, "unknown")
-    said = first(output.call_end_reason)
-    reason = end_reason(said)
+    ending = first(output.call_end_reason)
+    reason = end_reason(ending)
     if reason.odd:
         odd.add("call_end_reason")
     if not (identity or start or end or reason.ends or not absent(output.call_status)):
@@ -187,7 +187,8 @@ def _call(output: _Output, odd: Odd) -> Call | None:
     duration = output.duration
     if duration is None and start is not None and end is not None:
         duration = _length(start, end)
-    messages, silent = transcript(output.transcript, odd)
+    said = output.transcript
+    messages, silent = turns(said) if isinstance(said, list) else transcript(said, odd)
     after, metadata = output.post_call_data or _NOTHING_AFTER, output.metadata
     usage = (metadata.usage if metadata is not None else None) or _NO_USAGE
     cost = output.cost if output.cost is not None or metadata is None else metadata.cost
@@ -213,7 +214,7 @@ def _call(output: _Output, odd: Odd) -> Call | None:
         tts_characters=usage.tts_characters_count or 0,
         stt_seconds=usage.stt_audio_duration or 0.0,
         latency=_latency(after.realtime_agent_evaluation),
-        digest=digest(identity, status, said, start, end, duration),
+        digest=digest(identity, status, ending, start, end, duration),
     )
 
 
