@@ -275,6 +275,7 @@ class Polling:
         """Polls an agent once, and shows and tells what has become of it."""
         tracker = self.trackers[handle]
         tracker.interval = self.interval(handle)
+        tracker.share = self._stretch.share(self._wished(handle))
         outcome = await tracker.poll()
         try:
             # What somebody else has taken is theirs to show; should it be ours all the same, the next poll loads it.

@@ -51,6 +51,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     slips: Slips
     may_sweep: Callable[[], bool]
     """Whether a page of a sweep may be read now."""
+    share: float
+    """How many requests the poll may take without taking them from others."""
 
 
 class Round:
@@ -105,6 +107,7 @@ class Round:
             unread=book.unread or (),
             known=self._known,
             task_bytes=book.task_bytes,
+            share=around.share,
             accepted=book.missing,
             doubts=doubts,
         )

@@ -6,6 +6,7 @@ same factor, so that every agent gets its share.
 
 from __future__ import annotations
 
+import math
 import random
 from hashlib import blake2b
 from typing import Final
@@ -100,6 +101,13 @@ class Stretch:
     def needed(self) -> float:
         """Requests a minute that would have to be allowed for polls to come at their intervals."""
         return self._total / PLANNED
+
+    def share(self, interval: float) -> float:
+        """How many requests a poll may take whose agent is polled so often, if none of the agents may have more than
+        the others."""
+        if not self.per_minute or not self._polls:
+            return math.inf
+        return PLANNED * self.per_minute / len(self._polls) * interval / 60.0
 
     def expects(self, agent: str, interval: float) -> None:
         """An agent is to be polled so often. As long as nothing is known of its polls, they are of one request each."""

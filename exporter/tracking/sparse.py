@@ -21,6 +21,7 @@ none is ever deleted: it is believed only when it stays so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, NamedTuple
@@ -62,6 +63,7 @@ class Sparse:
     ``watched`` are the watched tasks by key, ``counted`` is how many tasks there were at the last poll, and ``unread``
     which of them it has left unread; ``known`` tells how many of those are known now that this one counts,
     ``page_size`` the greatest size of page, ``task_bytes`` what a task weighs,
+    ``share`` how many requests it may take without taking them from other agents,
     ``accepted`` how many are ``missing`` for all that is known, and ``doubts`` whether they may not be fewer.
     """
 
@@ -75,6 +77,7 @@ class Sparse:
         unread: Spans,
         known: Callable[[], int],
         task_bytes: float,
+        share: float = math.inf,
         accepted: int = 0,
         doubts: bool = True,
     ) -> None:
@@ -85,6 +88,7 @@ class Sparse:
         self._known = known
         self._page_size = page_size
         self._task_bytes = task_bytes
+        self._share = share
         self.expected = counted
         """How many tasks there are, as the first answer has told."""
         self.unread = unread
@@ -191,15 +195,22 @@ class Sparse:
             self._news.clear()
 
     def _best_size(self) -> int:
-        """The size of page with which the first page, the new tasks and the watched ones cost the least."""
+        """The size of page with which the first page, the new tasks and the watched ones cost the least: in no more
+        requests than are the agent's share, if that suffices to read everything."""
         total, limit = self.expected, self._page_size()
         depths = [max(0, total - 1 - watched.place) for watched in self._unseen.values()]
+        counted = {
+            size: len({1, *pages_of(self.unread, total, size), *(depth // size + 1 for depth in depths)})
+            for size in {*_SIZES, limit}
+            if size <= limit
+        }
+        most = max(self._share, math.ceil(total / limit))
 
         def cost(size: int) -> float:
-            pages = {1, *pages_of(self.unread, total, size), *(depth // size + 1 for depth in depths)}
-            return len(pages) * (_REQUEST + min(size, max(total, 1)) * self._task_bytes)
+            return counted[size] * (_REQUEST + min(size, max(total, 1)) * self._task_bytes)
 
-        return min((size for size in {*_SIZES, limit} if size <= limit), key=lambda size: (cost(size), -size))
+        sizes = (size for size, pages in counted.items() if size == limit or pages <= most)
+        return min(sizes, key=lambda size: (cost(size), -size))
 
     def _check(self, parts: list[Slice]) -> None:
         """Whether the answer can be a page of what is known; notes how many tasks it counts."""

@@ -66,6 +66,8 @@ class Tracker:
         self.agent = agent
         self.interval = 0.0
         """Seconds between two of its polls, stretched where requests do not suffice; 0: it is not known yet."""
+        self.share = math.inf
+        """How many requests a poll may take without taking them from others."""
         self._source = source
         self._storage = storage
         self._rules = rules
@@ -385,6 +387,7 @@ class Tracker:
             retries=self._retries,
             slips=self._slips,
             may_sweep=self._has_time,
+            share=self.share,
         )
 
     def _keep(self, offset: float, state: Loaded) -> None:

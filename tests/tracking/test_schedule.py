@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -121,6 +122,19 @@ def test_intervals_are_as_wished_while_requests_suffice() -> None:
 def test_stretched_polls_need_what_is_planned_for_them(agents: int, per_minute: float, interval: float) -> None:
     factor = stretch_of(agents, per_minute=per_minute, interval=interval).factor
     assert agents * 60.0 / (interval * factor) == pytest.approx(PLANNED * per_minute)
+
+
+@given(agents=st.integers(1, 2000), per_minute=st.floats(1.0, 600.0), interval=st.floats(1.0, 600.0))
+def test_agents_that_take_their_share_need_what_is_planned_for_them(
+    agents: int, per_minute: float, interval: float
+) -> None:
+    share = stretch_of(agents, per_minute=per_minute, interval=interval).share(interval)
+    assert agents * share * 60.0 / interval == pytest.approx(PLANNED * per_minute)
+
+
+def test_where_any_number_of_requests_is_allowed_so_is_any_share() -> None:
+    assert stretch_of(2000, per_minute=None).share(60.0) == math.inf
+    assert stretch_of(0).share(60.0) == math.inf
 
 
 def test_agents_whose_polls_take_more_requests_or_come_more_often_count_for_more() -> None:

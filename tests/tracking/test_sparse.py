@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -291,6 +292,19 @@ async def test_a_steady_poll_of_heavy_tasks_asks_for_small_pages(weight: int) ->
         await made.poll()
         assert (await made.poll()).error is None
         assert max(size for _, size in made.shelf.asked) * weight <= max(4 * 2**20, weight)
+
+
+@pytest.mark.parametrize(("share", "most"), [(math.inf, 54), (40.0, 40), (1.0, 16)])
+async def test_a_poll_takes_no_requests_from_others_as_long_as_it_can_read_everything_in_fewer(
+    share: float, most: int
+) -> None:
+    async with desk(history(3_200, open_at=tuple(range(0, 3_200, 60))), weight=14_000) as made:
+        made.tracker.share = share
+        await made.poll()
+        assert (await made.poll()).error is None
+        assert len(made.shelf.asked) <= most
+        # Where there are enough, bytes are saved.
+        assert (share < math.inf) or sum(size for _, size in made.shelf.asked) < 3_200 / 5
 
 
 async def test_a_burst_of_new_tasks_is_read_in_great_pages() -> None:
