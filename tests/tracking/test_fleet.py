@@ -9,7 +9,7 @@ import pytest
 
 from exporter.tracking.plan import Named, Plan
 from exporter.tracking.roster import Choice
-from exporter.tracking.schedule import HEARTBEAT, next_slot
+from exporter.tracking.schedule import HEARTBEAT, PLANNED, next_slot
 from exporter.tracking.storage import StorageError
 from exporter.unpod.errors import BadRequest, ConnectionFailed, NotFound, Timeout, Unauthorized
 from exporter.unpod.facts import Agent
@@ -487,6 +487,14 @@ async def test_a_clock_that_is_set_moves_neither_a_poll_nor_a_look_at_the_list(s
         assert made.alarm.slept == {name: once * 2 for name, once in slept.items()}
         assert made.fleet.polling.due("one") == pytest.approx(made.time() + seconds + slept["poll one"][0])
         assert values(made.shown("one"), "agent_polls") == {(): 1}
+
+
+async def test_every_agent_is_told_what_its_share_of_the_requests_is() -> None:
+    handles = [f"agent-{number}" for number in range(200)]
+    async with crew(Plan(choice=Choice(), requests_per_minute=50.0), *handles) as made:
+        await made.fleet.resume([])
+        await made.fleet.once()
+        assert {made.fleet.polling.trackers[handle].share for handle in handles} == {PLANNED * 50.0 / 200}
 
 
 # How long numbers are fresh
