@@ -38,7 +38,8 @@ T = TypeVar("T")
 
 _HEADER: Final = b"SQLite format 3\0"
 _CACHE: Final = 8_192
-"""KiB of the state that are kept in memory at most: tasks lie in no order that a history is read in."""
+"""KiB of the state that are kept in memory at most: where tasks are found by their keys lies in no order that a history
+is read in."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNWRITABLE: Final = (
     sqlite3.SQLITE_FULL,

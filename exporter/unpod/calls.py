@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -189,8 +190,8 @@ def _latency(post_call: wire.PostCall, odd: Odd) -> Latency | None:
 
 
 def digest(identity: str, status: str, reason: object, *moments: float | None) -> int:
-    """What tells whether an output without an id has changed: 63 bits, the same in every process; they fit a signed
-    64-bit integer. 0 where it has one, by which it is known.
+    """What tells whether an output has changed, the same in every process: 63 bits, which fit a signed 64-bit integer.
+    Of one with an id 32, since it is the id by which its call is known.
 
     Args:
         identity: Its ``call_id``, empty where it has none.
@@ -198,9 +199,9 @@ def digest(identity: str, status: str, reason: object, *moments: float | None) -
         reason: The raw end reason, None where it is absent.
         moments: Start, end and duration.
     """
-    if identity:
-        return 0
     # As ASCII, because it may hold what is no text, or a number beyond all others.
     said = ascii(reason if isinstance(reason, str | int) else type(reason).__name__)
     told = _digested.encode((identity, status, said, *moments))
+    if identity:
+        return crc32(told)
     return int.from_bytes(blake2b(told, digest_size=8).digest()) >> 1

@@ -56,7 +56,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     stt_seconds: float = 0.0
     latency: Latency | None = None
     digest: int = 0
-    """Tells whether an output without an id has changed: 63 bits of the few fields above; 0 where it has one."""
+    """Tells whether the output has changed: 63 bits of its few fields above, 32 where it has an id."""
 
     @property
     def moment(self) -> float | None:

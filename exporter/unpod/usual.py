@@ -134,7 +134,7 @@ class _Task(msgspec.Struct, gc=False):
 _decoder: Final = msgspec.json.Decoder(_Task)
 _NO_USAGE: Final = _Usage()
 _NOTHING_AFTER: Final = _PostCall()
-_UNUSUAL: Final = (msgspec.MsgspecError, ValueError, LookupError)
+_UNUSUAL: Final = (msgspec.MsgspecError, ValueError, LookupError, RecursionError)
 
 T = TypeVar("T")
 

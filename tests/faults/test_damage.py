@@ -9,19 +9,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.tracking.damage import set_aside_beside
+from exporter.tracking.damage import salvaged, set_aside_beside
 from exporter.tracking.sqlite import SqliteStorage
 from exporter.tracking.storage import StateSetAside, StorageError
 from tests.faults.fleets import GAUGES, counters, poll_all, read_once, shown_by
-from tests.tracking.states import a_commit
+from tests.tracking.states import BOOK, a_commit
 from tests.truth.harness import START
 
 Damage = Callable[[Path], None]
 PAGE = 4096
+LEAF_OF_A_TABLE = 0x0D
+"""The first byte of such a page, but for the first one of the file."""
 
 
 def damaged_by(statement: str) -> Damage:
@@ -127,6 +130,20 @@ async def test_whose_tasks_are_all_lost_counts_none_of_them_twice(tmp_path: Path
             assert {key for key, value in before[handle].items() if counted[key] < value} == set()
             created = ("tasks_created", "call")
             assert counted[created] == wanted[created] > before[handle][created], "new tasks are counted"
+
+
+async def test_of_the_open_tasks_those_alone_are_lost_that_lay_on_the_damaged_page(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    storage = await SqliteStorage.open(path)
+    book = msgspec.structs.replace(BOOK, complete=True)
+    await storage.commit("agent", msgspec.structs.replace(a_commit(1, tasks=2_000), book=book))
+    await storage.close()
+    pages = path.read_bytes()
+    leaves = [page for page in range(1, len(pages) // PAGE + 1) if pages[(page - 1) * PAGE] == LEAF_OF_A_TABLE]
+    assert len(leaves) > 10
+    overwrite(path, leaves[len(leaves) // 2])
+    kept, _ = salvaged(path)
+    assert 1_800 < len(kept["agent"].watched) < 2_000
 
 
 @pytest.mark.parametrize("damage", LOSES_EVERYTHING)

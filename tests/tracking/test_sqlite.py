@@ -174,8 +174,8 @@ async def test_the_size_is_that_of_the_file_and_its_journal(path: Path) -> None:
 
 
 def found(begin: int, end: int, *, attempt: int = 0) -> Commit:
-    """Tasks that were found one after the other: their keys lie anywhere."""
-    record = Record(status="pending", execution_type="call", retry_attempt=attempt, created=START)
+    """Settled tasks that were found one after the other: their keys lie anywhere."""
+    record = Record(status="completed", execution_type="call", retry_attempt=attempt, created=START)
     return Commit(book=BOOK, numbers={}, records={digest(f"T{place}"): record for place in range(begin, end)})
 
 
