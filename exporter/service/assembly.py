@@ -26,6 +26,7 @@ from exporter.tracking.damage import Rewritten, SetAside
 from exporter.tracking.fleet import Fleet
 from exporter.tracking.hands import Hands
 from exporter.tracking.log import Log
+from exporter.tracking.lookups import Room
 from exporter.tracking.overlay import Overlay
 from exporter.tracking.probe import probe as probe_file
 from exporter.tracking.replicas.member import Member
@@ -63,6 +64,7 @@ class Exporter:
         self._clock = clock
         self._rules = parts.rules(config)
         self._hands = Hands(config.api.max_concurrent_requests, client.was_slow)
+        self._room = Room()
         self._board = Board(catalog.families(parts.shown(config)))
         self._display: Callable[[str, float], None] = lambda agent, ratio: None
         self.readings = Readings(telemetry, clock.now)
@@ -102,6 +104,7 @@ class Exporter:
                 elapsed=clock.elapsed,
                 progressed=self._progressed,
                 hands=self._hands,
+                room=self._room,
             )
 
         async def listed() -> Iterable[Agent]:

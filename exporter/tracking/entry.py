@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from exporter.tracking.ledger import Look, observe, shifted
+from exporter.tracking.lookups import Lookups
 from exporter.tracking.pages import Pages, Slice, divisible
 from exporter.tracking.records import Record, digest
 from exporter.tracking.rules import FARTHEST, Rules
@@ -37,12 +38,21 @@ Drafting = Callable[[Limits, Numbers], Draft]
 class Entry:
     """What one poll enters into the state of an agent."""
 
-    def __init__(self, agent: str, storage: Storage, state: Loaded, rules: Rules, drafting: Drafting = Draft) -> None:
+    def __init__(
+        self,
+        agent: str,
+        storage: Storage,
+        state: Loaded,
+        rules: Rules,
+        drafting: Drafting = Draft,
+        lookups: Lookups | None = None,
+    ) -> None:
         self._agent = agent
         self._storage = storage
         self._state = state
         self._rules = rules
         self._drafting = drafting
+        self._lookups = lookups or Lookups()
         self._draft = drafting(rules.limits, state.numbers)
         self._watched = dict(state.watched)
         self._records: dict[int, Record] = {}
@@ -128,7 +138,8 @@ class Entry:
             for index, task in enumerate(part.page.tasks)
             if is_read(task.created, self._read_from)
         }
-        known = await self._storage.records(self._agent, wanted.keys() - self._records.keys())
+        needed = self._lookups.needed(wanted.keys() - self._records.keys())
+        known = await self._storage.records(self._agent, needed) if needed else {}
         looks = self._looks(now)
         # One wrong date must not hide for ever when calls end.
         self._draft.latest = now + _SKEW
@@ -190,6 +201,7 @@ class Entry:
             self._agent,
             Commit(book=after.book, numbers={key: numbers[key] for key in added}, records=self._records),
         )
+        self._lookups.committed(self._records.keys())
         self._draft.committed()
         for key, amount in added.items():
             self.grown[key[0]] = self.grown.get(key[0], 0) + amount

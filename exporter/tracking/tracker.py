@@ -20,6 +20,7 @@ from exporter.tracking.entry import Drafting, Entry, is_read
 from exporter.tracking.gauges import gauges
 from exporter.tracking.hands import Hands
 from exporter.tracking.ledger import PATIENCE
+from exporter.tracking.lookups import Room
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
 from exporter.tracking.polls import Outcome, Recent
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
@@ -48,7 +49,7 @@ _NEARLY: Final = 0.999
 class Tracker:
     """One agent. ``now`` gives Unix seconds, ``elapsed`` seconds that never jump; ``progressed`` is called after each
     page with how much of the history has been read (0 to 1) while it is read for the first time; ``drafting`` begins
-    the drafts of what polls find; ``hands`` are those that it shares with other agents."""
+    the drafts of what polls find; ``hands`` and ``room`` are those that it shares with other agents."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Tracker:
         progressed: Callable[[str, float], None] = lambda agent, ratio: None,
         drafting: Drafting = Draft,
         hands: Hands | None = None,
+        room: Room | None = None,
     ) -> None:
         self.agent = agent
         self.interval = 0.0
@@ -76,6 +78,7 @@ class Tracker:
         self._progressed = progressed
         self._drafting = drafting
         self._hands = hands or Hands(1, lambda agent: False)
+        self._room = room or Room()
         self._state: Loaded | None = None
         self._offset = now() - elapsed()
         """What the time was when the seconds that never jump began to count, as of the last commit."""
@@ -341,7 +344,8 @@ class Tracker:
         started = self._elapsed()
         state, offset = self._identified(await self.load()), self._now() - started
         first = not state.book.complete
-        entry = Entry(self.agent, self._storage, state, self._rules, self._drafting)
+        lookups = None if state.tracked else self._room.first()
+        entry = Entry(self.agent, self._storage, state, self._rules, self._drafting, lookups)
         around = self._surroundings(offset)
         await entry.limit(around.read_from)
         if jump := self._jump(offset):
