@@ -4,7 +4,9 @@ Pages are read newest first. New tasks push the others down while pages are read
 before: that loses nothing. But tasks with equal ``created`` may swap places between two requests, and one of them may
 slip from a page that is still to be read to one that was read before. A reading is therefore complete only when as many
 different tasks are known as the first answer counted; otherwise the pages between which tasks with equal ``created``
-lie are read again. (A known task that slips is looked at in the next poll: nothing of it is lost.)
+lie are read again. Where they hold the same in the same order twice, nothing slips any more: it is the platform that
+lists some tasks more than once, and counts them so. (A known task that slips is looked at in the next poll: nothing of
+it is lost.)
 """
 
 from __future__ import annotations
@@ -67,18 +69,24 @@ class Reading:
         return max(0, (self.expected or 0) - self._known() - self._pages.skipped)
 
     async def slices(self) -> AsyncIterator[Slice]:
-        """The tasks, to be taken slice by slice; when they end, the reading was complete.
+        """The tasks, to be taken slice by slice; when they end, the reading was complete. What is ``missing`` then are
+        tasks that are listed more than once.
 
         Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
         """
-        for read in (self._once, *_ROUNDS * (self._again,)):
+        before: int | None = None
+        for number, read in enumerate((self._once, *_ROUNDS * (self._again,))):
+            order = 0
             async for part in read():
+                if number > 0:
+                    order = hash((order, part.first, part.page.total, *(task.id for task in part.page.tasks)))
                 # Handed over, not lent: many agents may wait for the next one.
                 handed = [part]
                 del part
                 yield handed.pop()
-            if self._is_complete():
+            if self._is_complete() or (number > 0 and order == before):
                 return
+            before = order if number > 0 else None
         raise BadResponse(
             f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
             f"however often they are read"

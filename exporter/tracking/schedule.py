@@ -112,13 +112,13 @@ class Stretch:
     def expects(self, agent: str, interval: float) -> None:
         """An agent is to be polled so often. As long as nothing is known of its polls, they are of one request each."""
         before = self._polls.get(agent)
-        self._enter(agent, _Polls(1.0 if before is None else before.requests, interval))
+        self._enter(agent, _Polls(interval, None if before is None else before.requests))
 
     def learns(self, agent: str, interval: float, requests: int) -> None:
         """A poll of an agent took so many requests."""
         before = self._polls.get(agent)
-        usual = requests if before is None else before.requests
-        self._enter(agent, _Polls(usual + _LEARNED * (requests - usual), interval))
+        usual = requests if before is None or before.requests is None else before.requests
+        self._enter(agent, _Polls(interval, usual + _LEARNED * (requests - usual)))
 
     def forget(self, agent: str) -> None:
         """An agent is polled no more."""
@@ -140,10 +140,10 @@ class Stretch:
 class _Polls(msgspec.Struct, frozen=True):
     """What the polls of one agent need."""
 
-    requests: float
-    """Of one poll, on average."""
     interval: float
+    requests: float | None = None
+    """Of one poll, on average; None: nothing is known of it."""
 
     @property
     def per_minute(self) -> float:
-        return self.requests * 60.0 / self.interval
+        return (1.0 if self.requests is None else self.requests) * 60.0 / self.interval

@@ -137,6 +137,13 @@ def test_where_any_number_of_requests_is_allowed_so_is_any_share() -> None:
     assert stretch_of(0).share(60.0) == math.inf
 
 
+def test_the_first_poll_of_an_agent_tells_at_once_what_it_needs() -> None:
+    made = stretch_of(4, per_minute=24.0, interval=15.0)
+    for number in range(4):
+        made.learns(str(number), 15.0, 12)
+    assert made.needed == pytest.approx(4 * 12 * 4 / PLANNED)
+
+
 def test_agents_whose_polls_take_more_requests_or_come_more_often_count_for_more() -> None:
     made = Stretch(60.0)
     for _ in range(100):

@@ -141,6 +141,19 @@ async def test_a_steady_poll_asks_for_as_much_of_a_long_history_as_of_a_short_on
         assert len(made.shelf.asked) <= 2
 
 
+async def test_a_task_that_is_listed_twice_far_apart_costs_no_poll_and_no_sweep() -> None:
+    tasks = history(1_000, open_at=(7,))
+    tasks.insert(900, tasks[3])
+    async with desk(tasks) as made:
+        assert (await made.poll()).error is None
+        assert made.tasks("completed") == 999
+        assert (await made.poll()).error is None
+        assert len(made.shelf.asked) <= 2
+        made.shelf.add("new")
+        assert (await made.poll()).error is None
+        assert made.tasks("completed") == 1_000
+
+
 async def test_an_open_task_deep_in_the_history_is_looked_at_in_every_poll() -> None:
     async with desk(history(2_000, open_at=(1_500,))) as made:
         await made.poll()
