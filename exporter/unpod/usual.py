@@ -229,7 +229,7 @@ def _length(start: float, end: float) -> float:
 def _outcome(after: _PostCall) -> str | None:
     summary = after.summary
     told = summary.status if isinstance(summary, _Summary) else None
-    return after.outcome if told is None or absent(told) else told
+    return after.outcome if absent(told) else told
 
 
 def _latency(evaluation: _Evaluation | None) -> Latency | None:
