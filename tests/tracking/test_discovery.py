@@ -457,7 +457,8 @@ async def test_what_is_stored_is_shown_before_anything_is_asked_of_the_platform(
 
 
 async def test_a_list_shows_none_anew_but_those_of_which_it_tells_something_new() -> None:
-    async with crew(EVERYBODY, "one", "two") as made, made.running("list of agents"):
+    everything = ("list of agents", "poll one", "poll two")
+    async with crew(EVERYBODY, "one", "two") as made, made.running(*everything):
         made.published.clear()
         await made.alarm.wake("list of agents")
         assert made.published == []
