@@ -22,9 +22,9 @@ INCREASES: Final = {
     "agent:unpod_task_retries:increase1h": "unpod_task_retries_total",
 }
 WINDOW: Final = 3600.0
-EXTRAPOLATED: Final = 1.6
+EXTRAPOLATED: Final = 2.0
 """Intervals between two samples by which ``increase()`` stretches a series, at most, that began within its window: half
-of one before its first sample, 1.1 after the last."""
+of one before its first sample, 1.1 after the last, and a quarter more where scrapes come late."""
 LATE: Final = 10 * EVALUATION
 """Seconds for which what is told of a rule may be from before, on a slow machine."""
 
