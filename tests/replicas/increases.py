@@ -22,9 +22,9 @@ INCREASES: Final = {
     "agent:unpod_task_retries:increase1h": "unpod_task_retries_total",
 }
 WINDOW: Final = 3600.0
-EXTRAPOLATED: Final = 2.0
+EXTRAPOLATED: Final = 1.6
 """Intervals between two samples by which ``increase()`` stretches a series, at most, that began within its window: half
-of one before its first sample, 1.1 after the last, and a quarter more where scrapes come late."""
+of one before its first sample, 1.1 after the last."""
 LATE: Final = 10 * EVALUATION
 """Seconds for which what is told of a rule may be from before, on a slow machine."""
 
@@ -49,7 +49,8 @@ async def increases_were_never_too_high(stage: Stage, rule: str = next(iter(INCR
         assert all(after - before <= SCRAPE for (before, _), (after, _) in pairwise(told)), f"{agent}: {rule} was away"
         for at, value in told:
             most = sum(grown_until(seen, at) for seen in found[agent].values())
-            assert value <= most * (1 + 1e-9), f"{agent}: {rule} was {value} at {at}, {most} had happened"
+            until_then = {kind: [one for one in seen if one.at <= at] for kind, seen in found[agent].items()}
+            assert value <= most * (1 + 1e-9), f"{agent}: {rule} was {value} at {at}, {most} at most of {until_then}"
 
 
 async def _all_scraped(stage: Stage, family: str) -> dict[str, dict[str, list[Seen]]]:
