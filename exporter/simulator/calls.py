@@ -201,7 +201,7 @@ _JUDGEMENTS: Final = {
     "legacy": Table((1, "absent")),
 }
 _PRICED: Final = frozenset(("vapi", "legacy"))
-_RECORDINGS: Final = Table[object]((20, "url"), (1, ""), (1, None))
+_RECORDINGS: Final = Table[object]((100, "url"), (1, ""), (1, None))
 _OWN_NUMBER_SHAPES: Final = Table((12, "{0}{1}{2}"), (2, "{0} {1} {2}"), (1, "{0} ({1}) {2}"), (1, "{0}-{1}-{2}"))
 
 
