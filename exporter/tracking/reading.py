@@ -4,13 +4,16 @@ Pages are read newest first. New tasks push the others down while pages are read
 before: that loses nothing. But tasks with equal ``created`` may swap places between two requests, and one of them may
 slip from a page that is still to be read to one that was read before. A reading is therefore complete only when as many
 different tasks are known as the first answer counted; otherwise the pages between which tasks with equal ``created``
-lie are read again. Where they hold the same in the same order twice, nothing slips any more: it is the platform that
-lists some tasks more than once, and counts them so. (A known task that slips is looked at in the next poll: nothing of
-it is lost.)
+lie are read again. (A known task that slips is looked at in the next poll: nothing of it is lost.)
+
+A platform may list a task more than once, and count it so. It is believed where nothing can have slipped: where there
+are no such pages and the whole holds the same in the same order again, or where they were read so often that chance
+would have shown what slips, while the count has stayed what it was.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -75,22 +78,22 @@ class Reading:
         Raises ``UnpodError``: then it was not, and nothing that was taken may be counted.
         """
         before: int | None = None
-        for number, read in enumerate((self._once, *_ROUNDS * (self._again,))):
+        for read in (self._once, *_ROUNDS * (self._again,)):
             order = 0
             async for part in read():
-                if number > 0:
-                    order = hash((order, part.first, part.page.total, *(task.id for task in part.page.tasks)))
+                order = hash((order, part.first, part.page.total, *(task.id for task in part.page.tasks)))
                 # Handed over, not lent: many agents may wait for the next one.
                 handed = [part]
                 del part
                 yield handed.pop()
-            if self._is_complete() or (number > 0 and order == before):
+            if self._is_complete() or (order == before and not self._tied):
                 return
-            before = order if number > 0 else None
-        raise BadResponse(
-            f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
-            f"however often they are read"
-        )
+            before = order
+        if self._pages.total != self.expected:
+            raise BadResponse(
+                f"the platform counts {self.expected} tasks, but its pages hold {self._known()} different ones, "
+                f"however often they are read"
+            )
 
     async def _once(self) -> AsyncIterator[Slice]:
         number = 0
@@ -142,16 +145,20 @@ class Reading:
         _, top = self.unread[0]
         return max(number, (self._pages.total - top) // self._page_size)
 
-    async def _again(self) -> AsyncIterator[Slice]:
-        """The pages between which tasks with equal ``created`` lie; all of them where there are none such."""
-        tied = {
+    @property
+    def _tied(self) -> set[int]:
+        """The pages between which tasks with equal ``created`` lie."""
+        return {
             page
             for number, edges in self._edges.items()
             if number + 1 in self._edges and edges[1] == self._edges[number + 1][0]
             for page in (number, number + 1)
         }
+
+    async def _again(self) -> AsyncIterator[Slice]:
+        """The pages between which something may have slipped; all of them where there are none such."""
         total = self._pages.total or 0
-        for number in sorted(tied) or range(1, total // self._page_size + 2):
+        for number in sorted(self._tied) or range(1, math.ceil(total / self._page_size) + 1):
             parts = await self._pages.read(number, self._page_size)
             while parts:
                 yield parts.pop(0)
