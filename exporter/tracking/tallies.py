@@ -206,17 +206,12 @@ class Draft:
         """Counts by how much each amount of a counted call exceeds what was counted; returns what is counted now."""
         if shown == counted:
             return counted
-        added, now = self.added, msgspec.structs.astuple(shown)
-        if counted is NO_AMOUNTS:
-            for key, amount in zip(_AMOUNT_KEYS, now, strict=True):
-                if amount:
-                    added[key] += amount
-            return shown
-        before = msgspec.structs.astuple(counted)
+        before, now = msgspec.structs.astuple(counted), msgspec.structs.astuple(shown)
+        added = self.added
         for key, was, is_ in zip(_AMOUNT_KEYS, before, now, strict=True):
             if is_ > was:
                 added[key] += is_ - was
-        return Amounts(*map(max, before, now))
+        return shown if counted is NO_AMOUNTS else Amounts(*map(max, before, now))
 
     def _observe(self, histogram: Key, value: float) -> None:
         cells = self._cells.get(histogram) or self._cells_of(histogram)

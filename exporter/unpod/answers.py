@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from yarl import URL
 
-from exporter.unpod import reading, wire
+from exporter.unpod import reading, usual, wire
 from exporter.unpod.errors import (
     BadRequest,
     BadResponse,
@@ -209,7 +209,7 @@ async def page(answer: Answer, *, number: int, size: int, now: float) -> Page:
 def _task(entry: object) -> Task | None:
     """The facts of one entry; None where there are none, or where a defect of ours would else cost the whole page."""
     try:
-        return reading.task(entry)
+        return usual.task(entry) or reading.task(entry)
     except Exception:
         return None
 

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
-from exporter.unpod import times, usual, wire
+from exporter.unpod import times, wire
 from exporter.unpod.calls import call
 from exporter.unpod.facts import Task
 from exporter.unpod.reasons import failure_reason
-from exporter.unpod.usual import MOST_ATTEMPTS, UNTOLD
 from exporter.unpod.values import Odd, absent, first, label, taken, text, whole
 from exporter.unpod.vocabulary import EXECUTION_TYPE_WORDS, STATUS_WORDS
 
+MOST_ATTEMPTS: Final = 10**6
+"""Retries or failures of one task; more is nonsense."""
+UNTOLD: Final = MappingProxyType(
+    {
+        (False, False): (),
+        (True, False): ("retry_attempt",),
+        (False, True): ("failure_count",),
+        (True, True): ("retry_attempt", "failure_count"),
+    }
+)
+"""The names of the attempts that are not told, by whether retries and failures are not."""
 _attempts: Final = partial(whole, most=MOST_ATTEMPTS)
 
 
 def task(entry: object) -> Task | None:
     """The facts of one entry of ``data``; None where it has no identity (``task_id``, else ``_id``)."""
-    found = usual.task(entry)
-    if found is not None:
-        return found
     raw = wire.task(entry)
-    return any_task(raw) if isinstance(raw, wire.Task) else None
-
-
-def any_task(raw: wire.Task) -> Task | None:
-    """The facts of one task, whatever is unusual in it; None where it has no identity."""
+    if not isinstance(raw, wire.Task):
+        return None
     odd: Odd = set()
     document = _object_id(raw.id)
     identity = text(raw.task_id)

@@ -86,11 +86,11 @@ def _told(raw: object) -> float | None:
     return raw / 1000 if LATEST < raw <= LATEST * 1000 else raw
 
 
-def _iso(written: str) -> float:
+def _iso(text: str) -> float:
     try:
-        return _seconds(datetime.fromisoformat(written))
+        return _seconds(datetime.fromisoformat(text))
     except ValueError:
-        return _seconds(datetime.fromisoformat(_ZONE.sub("", written)))
+        return _seconds(datetime.fromisoformat(_ZONE.sub("", text)))
 
 
 def _seconds(moment: datetime) -> float:

@@ -7,7 +7,6 @@ Whatever is unusual in a task, it is left to ``reading``, which takes everything
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -26,6 +25,7 @@ from exporter.unpod.calls import (
     own_number,
 )
 from exporter.unpod.facts import Call, Latency, Task
+from exporter.unpod.reading import MOST_ATTEMPTS, UNTOLD
 from exporter.unpod.reasons import end_reason, failure_reason
 from exporter.unpod.transcripts import transcript, turns
 from exporter.unpod.values import Odd, absent, first, fold, text
@@ -39,18 +39,6 @@ from exporter.unpod.vocabulary import (
     STATUS_WORDS,
 )
 from exporter.unpod.wire import AgentTurn, AssistantTurn, CustomerTurn, SystemTurn, UserTurn
-
-MOST_ATTEMPTS: Final = 10**6
-"""Retries or failures of one task; more is nonsense."""
-UNTOLD: Final = MappingProxyType(
-    {
-        (False, False): (),
-        (True, False): ("retry_attempt",),
-        (False, True): ("failure_count",),
-        (True, True): ("retry_attempt", "failure_count"),
-    }
-)
-"""The names of the attempts that are not told, by whether retries and failures are not."""
 
 _Attempts = Annotated[int, Meta(ge=0, le=MOST_ATTEMPTS)] | None
 _Used = Annotated[int, Meta(ge=0, le=MOST_USED)] | None

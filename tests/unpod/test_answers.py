@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from exporter.unpod import reading, wire
+from exporter.unpod import reading, usual, wire
 from exporter.unpod.answers import AgentList
 from exporter.unpod.client import Client
 from exporter.unpod.errors import (
@@ -228,6 +228,7 @@ async def test_a_defect_in_reading_one_task_costs_that_task_alone(
         return sound(raw)
 
     sound = reading.task
+    monkeypatch.setattr(usual, "task", lambda raw: None)
     monkeypatch.setattr(reading, "task", defective)
     platform.answers(lambda: platform.json(tasks(3)))
     page = await ask(client)
