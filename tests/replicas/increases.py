@@ -22,9 +22,10 @@ INCREASES: Final = {
     "agent:unpod_task_retries:increase1h": "unpod_task_retries_total",
 }
 WINDOW: Final = 3600.0
-EXTRAPOLATED: Final = 1.6
-"""Intervals between two samples by which ``increase()`` stretches a series, at most, that began within its window: half
-of one before its first sample, 1.1 after the last."""
+EXTRAPOLATED: Final = 2.2
+"""Intervals between two samples by which ``increase()`` stretches a series, at most: 1.1 at each end. Before the first
+sample of a series that began within the window it is so much only where the counter comes to 0 there (1, 2 becomes 2.8
+after 1.8 intervals), else half of one."""
 LATE: Final = 10 * EVALUATION
 """Seconds for which what is told of a rule may be from before, on a slow machine."""
 
