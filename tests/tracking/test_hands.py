@@ -16,6 +16,7 @@ from exporter.tracking.storage import Commit
 from exporter.tracking.tracker import Tracker
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
+from tests.service.running import until
 from tests.tracking.platform import RULES, Shelf, Time
 from tests.tracking.stories import START, task
 
@@ -30,24 +31,38 @@ def history(agent: str, numbers: range) -> list[Task]:
 
 
 class Slow(SqliteStorage):
-    """One that commits no more often than is allowed."""
+    """One whose commits wait until they are allowed, from ``slow_down`` on."""
 
-    _allowed = asyncio.Semaphore(0)
+    _turns: asyncio.Semaphore | None = None
+    _allowed = _waiting = 0
 
-    def only(self, commits: int) -> None:
-        self._allowed = asyncio.Semaphore(commits)
+    def slow_down(self) -> None:
+        self._turns = asyncio.Semaphore(0)
 
     def allow(self, commits: int) -> None:
+        assert self._turns is not None
+        self._allowed += commits
         for _ in range(commits):
-            self._allowed.release()
+            self._turns.release()
+
+    async def holds_up_all(self) -> bool:
+        """Whether all commits that are allowed have begun, and all hands wait to make another one."""
+        return not self._allowed and self._waiting == MOST
 
     async def commit(self, agent: str, commit: Commit) -> None:
-        await self._allowed.acquire()
+        if self._turns is not None:
+            self._waiting += 1
+            await self._turns.acquire()
+            self._waiting -= 1
+            self._allowed -= 1
         await super().commit(agent, commit)
 
 
 def pages() -> int:
-    """How many pages with tasks of this test are in memory; others may have left theirs."""
+    """How many pages with tasks of this test are in memory; others may have left theirs.
+
+    No other thread may be at work: what it lets go of would be held here for a moment, and SQLite minds that.
+    """
     found = (one for one in gc.get_objects() if isinstance(one, Page) and one.tasks)
     return sum(page.tasks[0].id.startswith(OURS) for page in found)
 
@@ -65,18 +80,17 @@ async def test_pages_that_wait_to_be_committed_are_few_however_many_agents_there
     shelf = Shelf({str(agent): history(str(agent), range(300, 340)) for agent in range(AGENTS)})
     trackers = [Tracker(agent, shelf, storage, RULES, now=time, elapsed=time, hands=hands) for agent in shelf.agents]
     if again:
-        storage.only(1_000 * AGENTS)
         await asyncio.gather(*(tracker.poll() for tracker in trackers))
         shelf.agents = {agent: history(agent, range(340)) for agent in shelf.agents}
-    storage.only(0)
+    storage.slow_down()
     polls = asyncio.gather(*(tracker.poll() for tracker in trackers))
     for _ in range(5):
-        await settled()
+        await until(storage.holds_up_all)
         assert 0 < pages() <= MOST
         # Those whose commit has been made ask for their next page, or wait to do so.
         storage.allow(AGENTS // 4)
     storage.allow(1_000 * AGENTS)
-    assert all(outcome.error is None for outcome in await polls)
+    assert {outcome.error for outcome in await polls} == {None}
     assert [tracker.tracked for tracker in trackers] == [len(tasks) for tasks in shelf.agents.values()]
     await storage.close()
 
