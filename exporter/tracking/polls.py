@@ -71,6 +71,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return isinstance(self.error, StorageError)
 
 
+def failed(error: Exception) -> Outcome:
+    """A poll that has failed. An expected error says all in its words: as long as it is kept, it must not hold on to
+    what was at hand where it was raised, which is all that was read."""
+    outcome = Outcome(seconds=0.0, error=error)
+    if not outcome.is_defect:
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    return outcome
+
+
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """A poll that has ended."""
 
@@ -138,7 +147,6 @@ class Recent:
 
 
 def _kept(at: float, outcome: Outcome) -> Poll:
-    # Not the exception itself: its traceback would hold on to everything that was read.
     return Poll(
         at=at,
         seconds=outcome.seconds,

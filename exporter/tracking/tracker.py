@@ -22,7 +22,7 @@ from exporter.tracking.hands import Hands
 from exporter.tracking.ledger import PATIENCE
 from exporter.tracking.lookups import Room
 from exporter.tracking.pages import Pages, Source, TooManyUnreadable
-from exporter.tracking.polls import Outcome, Recent
+from exporter.tracking.polls import Outcome, Recent, failed
 from exporter.tracking.report import Counter, Family, Gauge, Labels, Report
 from exporter.tracking.retries import Retries, Slips
 from exporter.tracking.round import Round, Surroundings
@@ -251,11 +251,10 @@ class Tracker:
                 self._suspected = error.places
             if isinstance(error, CountFell):
                 self._doubted += 1
-            # It says all in its words; its traceback would hold on to what was read until the next poll.
-            outcome = Outcome(seconds=0.0, error=error.with_traceback(None))
+            outcome = failed(error)
             self._certain = True
         except Exception as error:
-            outcome = Outcome(seconds=0.0, error=error)
+            outcome = failed(error)
         return outcome
 
     def spoil(self, error: Exception) -> Outcome:

@@ -12,8 +12,9 @@ from exporter.tracking.hands import Hands
 from exporter.tracking.pages import Pages, Slice
 from exporter.tracking.reading import Reading
 from exporter.tracking.sqlite import SqliteStorage
-from exporter.tracking.storage import Commit
+from exporter.tracking.storage import Commit, StateTaken, StorageError
 from exporter.tracking.tracker import Tracker
+from exporter.unpod.errors import BadResponse
 from exporter.unpod.facts import Page, Task
 from exporter.unpod.urgency import Urgency
 from tests.service.running import until
@@ -119,6 +120,31 @@ async def test_those_who_were_slow_take_no_hand_from_others_and_give_theirs_back
     await asyncio.wait(stuck)
     await reads("slow", now)
     assert taken == ["quick", "slow"]
+
+
+class Broken(SqliteStorage):
+    """One that commits nothing."""
+
+    error: Exception
+
+    async def commit(self, agent: str, commit: Commit) -> None:
+        try:
+            raise OSError("beneath")
+        except OSError as beneath:
+            raise self.error from beneath
+
+
+@pytest.mark.parametrize("kind", [BadResponse, StorageError, StateTaken])
+async def test_a_poll_that_has_failed_holds_nothing_of_what_it_has_read(kind: type[Exception]) -> None:
+    storage, time = await Broken.open(None), Time()
+    assert isinstance(storage, Broken)
+    storage.error = kind("somewhere")
+    tracker = Tracker("sales", Shelf({"sales": history("sales", range(40))}), storage, RULES, now=time, elapsed=time)
+    outcome = await tracker.poll()
+    assert outcome.error is storage.error
+    gc.collect()
+    assert pages() == 0
+    await storage.close()
 
 
 class Watching(Shelf):
