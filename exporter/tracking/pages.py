@@ -63,11 +63,6 @@ class Slice(msgspec.Struct, frozen=True):
     first: int
     """How many tasks were newer than its first one."""
 
-    @property
-    def unaccounted(self) -> int:
-        """Tasks in it that the platform counts but nobody can tell apart: without an id, or with that of another."""
-        return self.page.unidentified + len(self.page.tasks) - len({task.id for task in self.page.tasks})
-
     def place(self, index: int) -> int | None:
         """How many tasks are older than the one at this index; None where the platform does not count."""
         return None if self.page.total is None else self.page.total - 1 - self.first - index

@@ -6,14 +6,16 @@ slip from a page that is still to be read to one that was read before. A reading
 different tasks are known as the first answer counted; otherwise the pages between which tasks with equal ``created``
 lie are read again. (A known task that slips is looked at in the next poll: nothing of it is lost.)
 
-A platform may list a task more than once, and count it so. It is believed where nothing can have slipped: where there
-are no such pages and the whole holds the same in the same order again, or where they were read so often that chance
-would have shown what slips, while the count has stayed what it was.
+A platform may list a task more than once, and count it so. It is believed where a page holds it twice again when it is
+read again; and where nothing can have slipped: where there are no such pages and the whole holds the same in the same
+order again, or where they were read so often that chance would have shown what slips, while the count has stayed what
+it was. What is missing then is looked for by a sweep all the same.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -59,6 +61,12 @@ class Reading:
         self.expected: int | None = None
         """How many tasks there were when it began, as the platform counts them."""
         self._edges: dict[int, _Edges] = {}
+        self._doubted: set[int] = set()
+        """The pages that hold a task twice, which is not believed yet."""
+        self._repeated: set[str] = set()
+        """Tasks that a page has held twice."""
+        self._believed: dict[str, int] = {}
+        """How often more than once those are listed that were so again."""
 
     @property
     def ratio(self) -> float:
@@ -86,7 +94,7 @@ class Reading:
                 handed = [part]
                 del part
                 yield handed.pop()
-            if self._is_complete() or (order == before and not self._tied):
+            if self._is_complete() or (order == before and not self._uncertain):
                 return
             before = order
         if self._pages.total != self.expected:
@@ -103,7 +111,8 @@ class Reading:
             parts = await self._pages.read(number, self._page_size)
             if self.expected is None:
                 self._expect(next((part.page.total for part in parts), self._pages.total))
-            self.unaccounted += sum(part.unaccounted for part in parts)
+            self.unaccounted += sum(part.page.unidentified for part in parts)
+            self._note_repeated(number, parts)
             # A page that repeats the one before tells something only where nobody counts.
             counted = self._pages.total is not None
             found = frozenset(() if counted else (task.id for part in parts for task in part.page.tasks))
@@ -135,7 +144,8 @@ class Reading:
         if read < self._page_size:
             # The first page is read again.
             self._edges.clear()
-            self.unaccounted = self._unaccounted_before
+            self._doubted.clear()
+            self.unaccounted = self._unaccounted_before + sum(self._believed.values())
         return read // self._page_size
 
     def _skipped(self, number: int) -> int:
@@ -145,10 +155,24 @@ class Reading:
         _, top = self.unread[0]
         return max(number, (self._pages.total - top) // self._page_size)
 
+    def _note_repeated(self, number: int, parts: list[Slice]) -> None:
+        """Takes note of tasks that a page holds more than once: others may have been left out for them, unless they are
+        so again."""
+        counted = Counter(task.id for part in parts for task in part.page.tasks)
+        repeated = {task: times - 1 for task, times in counted.items() if times > 1}
+        for task in repeated.keys() & self._repeated - self._believed.keys():
+            self._believed[task] = repeated[task]
+            self.unaccounted += repeated[task]
+        self._repeated |= repeated.keys()
+        self._doubted.discard(number)
+        if repeated.keys() - self._believed.keys():
+            self._doubted.add(number)
+
     @property
-    def _tied(self) -> set[int]:
-        """The pages between which tasks with equal ``created`` lie."""
-        return {
+    def _uncertain(self) -> set[int]:
+        """The pages that are read again first: those between which tasks with equal ``created`` lie, and those that
+        hold a task twice."""
+        return self._doubted | {
             page
             for number, edges in self._edges.items()
             if number + 1 in self._edges and edges[1] == self._edges[number + 1][0]
@@ -158,8 +182,9 @@ class Reading:
     async def _again(self) -> AsyncIterator[Slice]:
         """The pages between which something may have slipped; all of them where there are none such."""
         total = self._pages.total or 0
-        for number in sorted(self._tied) or range(1, math.ceil(total / self._page_size) + 1):
+        for number in sorted(self._uncertain) or range(1, math.ceil(total / self._page_size) + 1):
             parts = await self._pages.read(number, self._page_size)
+            self._note_repeated(number, parts)
             while parts:
                 yield parts.pop(0)
 

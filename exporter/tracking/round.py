@@ -91,7 +91,14 @@ class Round:
             if self._entry.changed:
                 await commit()
             raise
-        return {"swept": self._around.now(), "missing": reading.missing, "reported": self._pages.total}
+        missed = reading.missing
+        return {
+            "swept": self._around.now(),
+            "missing": missed,
+            # Whatever the reading believes in the end, another one may find it.
+            "hurry": self._reads_all and missed > 0,
+            "reported": self._pages.total,
+        }
 
     async def again(self, *, doubts: bool) -> dict[str, object]:
         """Reads what can have changed, and a part of all the rest; ``doubts``: the platform may not count fewer tasks
@@ -187,11 +194,11 @@ class Round:
         book, entry, pages, around = self._book, self._entry, self._pages, self._around
         now, interval = around.now(), around.rules.reconcile_interval
         total, hurry = pages.total or 0, missed or book.hurry
-        place, begun = book.sweep, book.swept or now
+        place, begun, short = book.sweep, book.swept or now, book.short
         # What is missing may lie above the place of a sweep that is under way.
         anew, again = hurry and not book.hurry, book.hurry and (missed or book.again)
         if anew or (place is None and (hurry or (interval and now - begun >= interval))):
-            place, begun = total - 1, now
+            place, begun, short = total - 1, now, self._missing(expected)
         if place is None or not (hurry or interval):
             return {"hurry": hurry, "reported": expected}
         target = -1 if hurry else round(total * (1 - (now - begun) / interval))
@@ -206,15 +213,27 @@ class Round:
         parts = sweep.slices(_SWEPT_AT_ONCE, target, lambda: hurry or around.may_sweep())
         await around.hands.each(around.agent, urgency, parts, take)
         pages.unreadable = retrying.unreadable
-        done = sweep.place < 0
+        done, left = sweep.place < 0, self._missing(expected)
+        # Where it has found some of what was missing, another one may find the rest; else it is believed to be nowhere.
+        again = again or (hurry and done and self._reads_all and 0 < left < short)
         return {
             "sweep": None if done else sweep.place,
             "swept": begun,
+            "short": short,
             "hurry": hurry and (again or not done),
             "again": again and not done,
-            "missing": missing(expected, self._known(), pages.skipped) if done or hurry else book.missing,
+            "missing": left if done or hurry else book.missing,
             "reported": expected,
         }
+
+    @property
+    def _reads_all(self) -> bool:
+        """Whether every task that the platform counts is to be known."""
+        return self._around.read_from is None
+
+    def _missing(self, expected: int) -> int:
+        """How many tasks are missing now, of those that there should be."""
+        return missing(expected, self._known(), self._pages.skipped)
 
     def _reading(self, *, resume: tuple[Spans, int] = ((), 0), unaccounted: int = 0) -> Reading:
         return Reading(

@@ -89,6 +89,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The sweep is not spread over time: something is not where it should be."""
     again: bool = False
     """Something else was missed since that sweep began: another one follows it."""
+    short: int = 0
+    """How many tasks were missing when that sweep began."""
     missing: int = 0
     """How many tasks the platform counts that the last sweep did not find; below 0: how many are known that it
     counts no more."""

@@ -172,6 +172,7 @@ books = built(
     swept=moments,
     hurry=st.booleans(),
     again=st.booleans(),
+    short=values,
     missing=values,
     began=st.dictionaries(words, st.floats(0, 1e12), max_size=3),
     bounds=st.dictionaries(words, st.lists(st.floats(0, 1e9), max_size=4).map(tuple), max_size=3),
