@@ -43,17 +43,18 @@ class Source(Protocol):
         """Whether a request could begin now that makes nobody wait."""
 
 
-class TooManyUnreadable(ServerError):
-    """So many pages answer 500 that the search for what is wrong with them was given up for now; ``places`` are the
-    tasks that were found."""
+class TooManyUnreadable(UnpodError):
+    """So many pages cannot be delivered that the search for what is wrong with them was given up for now; ``places``
+    are the tasks that were found, ``last`` is the last failure, and gives the reason."""
 
-    def __init__(self, places: Collection[int]) -> None:
+    def __init__(self, places: Collection[int], last: UnpodError) -> None:
         super().__init__(
-            f"more than {_FAILURES} pages and parts of pages answer HTTP 500, or are too large, although others work; "
-            "the next poll goes on from what was found",
-            status=_POISONED,
+            f"more than {_FAILURES} pages and parts of pages cannot be delivered, although others can; the next poll "
+            f"goes on from what was found; the last one: {last}",
+            status=last.status,
         )
         self.places = frozenset(places)
+        self.reason = last.reason
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -159,7 +160,7 @@ class Pages:
         all."""
         self._failures += 1
         if self._failures > _FAILURES:
-            raise TooManyUnreadable(self.unreadable) from error
+            raise TooManyUnreadable(self.unreadable, error) from error
         if self._failures == _FRUITLESS and not self._delivered:
             await self._look_elsewhere()
 

@@ -6,29 +6,43 @@ from collections.abc import Collection
 from typing import Final
 
 _AT_ONCE: Final = 2
-"""Tasks that one poll asks for again at most."""
+"""Tasks that are asked for again at once."""
+_MOST: Final = 20
+"""Tasks that one poll asks for again at most, where all of them are delivered."""
 _CHANCES: Final = 3
 """Polls in a row through which a task may slip."""
 
 
 class Retries:
-    """When tasks that could not be delivered are asked for again: each, by its place, after 1, 2, 4, 8 ... polls. (A
-    sweep asks for all of them as well.)"""
+    """When tasks that could not be delivered are asked for again: each, by its place, after 1, 2, 4, 8 ... polls, or as
+    soon as others are delivered: what ailed them may have ailed all. (A sweep asks for all of them as well.)"""
 
     def __init__(self) -> None:
         self._pauses: dict[int, tuple[int, int]] = {}
         """How many polls each waits in all, and how many of them are left."""
+        self._left = 0
+        """How many more may be asked for in this poll."""
 
     def due(self, places: Collection[int], urgent: Collection[int]) -> list[int]:
         """The places to be asked for in this poll, the urgent ones first, of all that could not be delivered before."""
+        self._left = _MOST
         pauses = {place: self._pauses.get(place, (1, 1)) for place in places}
         self._pauses = {place: (pause, left - 1) for place, (pause, left) in pauses.items()}
         waiting = [place for place, (_, left) in self._pauses.items() if left <= 0]
-        due = sorted(waiting, key=lambda place: (place not in urgent, -place))[:_AT_ONCE]
-        for place in due:
+        return self._first(waiting, urgent)
+
+    def more(self, places: Collection[int], urgent: Collection[int]) -> list[int]:
+        """Others of those that still could not be delivered, whenever they would be due: to be asked for as well, since
+        all of the last ones were delivered."""
+        return self._first(places, urgent)
+
+    def _first(self, places: Collection[int], urgent: Collection[int]) -> list[int]:
+        first = sorted(places, key=lambda place: (place not in urgent, -place))[: min(_AT_ONCE, self._left)]
+        self._left -= len(first)
+        for place in first:
             pause = 2 * self._pauses[place][0]
             self._pauses[place] = pause, pause
-        return due
+        return first
 
 
 class Slips:

@@ -155,11 +155,15 @@ class Round:
 
     async def _retry(self, expected: int) -> None:
         """Asks again for some of the tasks that could not be delivered before: what ails them may pass."""
-        known = self._pages.unreadable.intersection(self._book.unreadable)
+        pages, retries = self._pages, self._around.retries
+        known = pages.unreadable.intersection(self._book.unreadable)
         watched = {one.place for one in self._entry.watched.values()}
-        for place in self._around.retries.due(known, watched):
-            if (part := await self._pages.retry(place)) is not None:
-                await self._take(part, expected)
+        due = retries.due(known, watched)
+        while due:
+            for place in due:
+                if (part := await pages.retry(place)) is not None:
+                    await self._take(part, expected)
+            due = [] if pages.unreadable.intersection(due) else retries.more(known & pages.unreadable, watched)
 
     async def _take(self, part: Slice, expected: int | None) -> None:
         await self._entry.take(part, self._around.now())

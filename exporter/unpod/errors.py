@@ -5,13 +5,13 @@ Messages say what went wrong and hold nothing from a response body but its HTTP 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 
 class UnpodError(Exception):
     """A request that brought no data. ``reason`` is the bounded word for labels."""
 
-    reason: ClassVar[str] = "internal"
+    reason = "internal"
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)

@@ -619,6 +619,24 @@ async def test_unreadable_tasks_are_asked_for_again_ever_more_rarely() -> None:
         assert sum(size == 1 for _, size in made.shelf.asked) == 0
 
 
+async def test_as_soon_as_some_unreadable_tasks_are_delivered_the_others_are_asked_for_as_well() -> None:
+    async with desk(history(1_000)) as made:
+        made.shelf.poison = {f"T{number}" for number in range(500, 550)}
+        while made.tracker.tracked != 950:
+            await made.poll()
+        for _ in range(20):
+            assert (await made.poll()).error is None
+        assert made.tracker.unreadable == 50
+        made.shelf.poison = {"T501"}
+        polls = []
+        while made.tracker.unreadable > 1:
+            assert (await made.poll()).error is None
+            polls.append(len(made.shelf.asked))
+        assert max(polls) <= 20 + 2, "but so many at most that others get their turn"
+        assert len(polls) <= 20
+        assert made.tasks("completed") == 999
+
+
 @pytest.mark.parametrize("depth", range(10))
 async def test_what_is_known_to_be_unreadable_costs_few_requests(depth: int) -> None:
     async with desk(history(1_000)) as made:
@@ -642,6 +660,13 @@ async def test_a_task_that_alone_is_too_large_is_skipped_and_the_others_are_read
         made.shelf.giants.add("new")
         assert (await made.poll()).error is None
         assert made.tracker.unreadable == 3
+
+
+@pytest.mark.parametrize(("what", "reason"), [("giants", "too_large"), ("poison", "server_error")])
+async def test_why_too_many_tasks_are_unreadable_is_told(what: str, reason: str) -> None:
+    async with desk(history(1_000)) as made:
+        setattr(made.shelf, what, {f"T{number}" for number in range(0, 1_000, 3)})
+        assert (await made.poll()).reason == reason
 
 
 async def test_a_platform_whose_every_answer_is_too_large_is_not_taken_for_one_with_many_such_tasks() -> None:
