@@ -56,8 +56,8 @@ class Reading:
         """Which tasks are still to be read, as far as the platform counts."""
         self._read_from = read_from
         self._unaccounted_before = unaccounted
-        self.unaccounted = unaccounted
-        """How many tasks the platform counts that nobody can tell apart, as far as pages have been read."""
+        self._unidentified = 0
+        """Documents without an identity."""
         self.expected: int | None = None
         """How many tasks there were when it began, as the platform counts them."""
         self._edges: dict[int, _Edges] = {}
@@ -67,6 +67,11 @@ class Reading:
         """Tasks that a page has held twice."""
         self._believed: dict[str, int] = {}
         """How often more than once those are listed that were so again."""
+
+    @property
+    def unaccounted(self) -> int:
+        """How many tasks the platform counts that nobody can tell apart, as far as pages have been read."""
+        return self._unaccounted_before + self._unidentified + sum(self._believed.values())
 
     @property
     def ratio(self) -> float:
@@ -111,7 +116,7 @@ class Reading:
             parts = await self._pages.read(number, self._page_size)
             if self.expected is None:
                 self._expect(next((part.page.total for part in parts), self._pages.total))
-            self.unaccounted += sum(part.page.unidentified for part in parts)
+            self._unidentified += sum(part.page.unidentified for part in parts)
             self._note_repeated(number, parts)
             # A page that repeats the one before tells something only where nobody counts.
             counted = self._pages.total is not None
@@ -145,7 +150,7 @@ class Reading:
             # The first page is read again.
             self._edges.clear()
             self._doubted.clear()
-            self.unaccounted = self._unaccounted_before + sum(self._believed.values())
+            self._unidentified = 0
         return read // self._page_size
 
     def _skipped(self, number: int) -> int:
@@ -162,7 +167,6 @@ class Reading:
         repeated = {task: times - 1 for task, times in counted.items() if times > 1}
         for task in repeated.keys() & self._repeated - self._believed.keys():
             self._believed[task] = repeated[task]
-            self.unaccounted += repeated[task]
         self._repeated |= repeated.keys()
         self._doubted.discard(number)
         if repeated.keys() - self._believed.keys():
@@ -201,7 +205,8 @@ class Reading:
 
     def _is_complete(self) -> bool:
         if self.expected is None or self._read_from is not None:
-            return True
+            # How many there should be is not known.
+            return not self._doubted
         return self._known() + self._pages.skipped + self.unaccounted >= self.expected
 
 

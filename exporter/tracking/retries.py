@@ -29,14 +29,11 @@ class Retries:
         pauses = {place: self._pauses.get(place, (1, 1)) for place in places}
         self._pauses = {place: (pause, left - 1) for place, (pause, left) in pauses.items()}
         waiting = [place for place, (_, left) in self._pauses.items() if left <= 0]
-        return self._first(waiting, urgent)
+        return self.more(waiting, urgent)
 
     def more(self, places: Collection[int], urgent: Collection[int]) -> list[int]:
-        """Others of those that still could not be delivered, whenever they would be due: to be asked for as well, since
-        all of the last ones were delivered."""
-        return self._first(places, urgent)
-
-    def _first(self, places: Collection[int], urgent: Collection[int]) -> list[int]:
+        """Some of these places, whenever they would be due: where all of the last ones were delivered, they are to be
+        asked for as well."""
         first = sorted(places, key=lambda place: (place not in urgent, -place))[: min(_AT_ONCE, self._left)]
         self._left -= len(first)
         for place in first:
